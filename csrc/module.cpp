@@ -1,0 +1,6 @@
+// The torch-free native core of pylatent: one bind function per slice, nothing else.
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_C, m) { m.doc() = "pylatent's native core (internal; use the Python functions)"; }
