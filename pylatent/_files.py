@@ -1,0 +1,50 @@
+"""Output files appear whole or not at all: temporary name, flush, rename (DESIGN §6)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file that takes the name `path` when the block ends without an exception, and vanishes otherwise.
+
+    The temporary file lies in the folder of `path`, so that the final rename stays within one file system. A symbolic
+    link is followed, the permissions of a replaced file are kept, and what is no regular file (`/dev/null`, a named
+    pipe) is written directly. Raises OSError as `open` and `write` do.
+    """
+    target = Path(os.path.realpath(path))
+    mode = target.stat().st_mode if target.exists() else None
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(target, "wb") as direct:
+            yield direct
+        return
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    descriptor = -1
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else stat.S_IMODE(mode))
+        with open(descriptor, "wb") as file:
+            descriptor = -1
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if descriptor >= 0:
+            os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes `data` to `path` as `atomic_writer` does."""
+    with atomic_writer(path) as file:
+        file.write(data)
