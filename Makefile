@@ -1,14 +1,47 @@
+# `make test` and `make demo` start from a bare clone and a Python >= 3.10: they make .venv, install everything, and run.
+# PYTHON chooses the interpreter, TORCH the torch to install (for example TORCH=torch==2.13.0+cpu).
 PYTHON ?= python3
-VENV := .venv
+TORCH ?= torch
+VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-$(VENV)/.installed: pyproject.toml CMakeLists.txt
+.PHONY: help venv install test lint format clean
+help:
+	@echo "make test    build, install into $(VENV) and run the tests"
+	@echo "make lint    ruff, clang-format and mypy"
+	@echo "make format  let ruff and clang-format rewrite the sources"
+	@echo "make clean   remove $(VENV) and the build folder"
+
+# The build tools are installed too, so that a rebuild without isolation compiles only what changed.
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "pylatent needs Python 3.10 or newer, $(PYTHON) is %d.%d: name another with `make PYTHON=python3.12 ...`" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q '.[test,dev,train,plot]'
-	touch $@
+	$(PIP) install -q --upgrade pip
+	$(PIP) install -q '$(TORCH)' scikit-build-core pybind11 cmake ninja
+	$(PIP) install -q --no-build-isolation '.[test,train,plot,dev]'
+	@touch $@
 
-.PHONY: test
-test: $(VENV)/.installed
-	$(BIN)/pip install -q --no-deps --force-reinstall .
-	$(BIN)/python -m pytest -q
+venv: $(VENV)/.ready
+
+install: $(VENV)/.ready
+	$(PIP) install -q --no-build-isolation --no-deps --force-reinstall .
+
+# A compiler that fails must not pass for a machine without one. The tests run against the installed package.
+test: export PYLATENT_REQUIRE_NATIVE ?= 1
+test: install
+	$(BIN)/pytest -q
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/mypy
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+clean:
+	rm -rf $(VENV) build

@@ -3,4 +3,11 @@
 
 namespace py = pybind11;
 
-PYBIND11_MODULE(_C, m) { m.doc() = "pylatent's native core (internal; use the Python functions)"; }
+namespace pylatent {
+void bind_common(py::module_& m);
+}  // namespace pylatent
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "pylatent's native core (internal; use the Python functions)";
+  pylatent::bind_common(m);
+}

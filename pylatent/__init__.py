@@ -1,8 +1,8 @@
 """pylatent: learned image compression that is fast enough to use."""
 
+from pylatent._version import __version__
+from pylatent.config import show_config
 from pylatent.errors import FormatError, ImageError, MismatchError, ModelError, PylatentError, PylatentWarning
-
-__version__ = "0.1.0"
 
 __all__ = [
     "FormatError",
@@ -12,4 +12,5 @@ __all__ = [
     "PylatentError",
     "PylatentWarning",
     "__version__",
+    "show_config",
 ]

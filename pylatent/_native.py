@@ -1,25 +1,41 @@
 """Loads the native core `pylatent._C`, or remembers why it is missing.
 
-torch is imported first: the core takes its OpenMP runtime from the one that torch has loaded (DESIGN §3).
+torch is imported first: the core takes its threads from the OpenMP runtime that torch has loaded (DESIGN §3).
 """
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from types import ModuleType
 
 import torch
 
-_C: ModuleType | None = None
-_reason: str | None = None
+from pylatent._version import __version__
 
-if os.environ.get("PYLATENT_PURE", "") not in ("", "0"):
-    _reason = "PYLATENT_PURE is set"
-else:
+REINSTALL = "PYLATENT_REQUIRE_NATIVE=1 pip install --force-reinstall --no-deps --no-cache-dir"
+
+
+def _load() -> tuple[ModuleType | None, str | None]:
+    """The native module, or the reason why there is none."""
+    if os.environ.get("PYLATENT_PURE", "").strip().lower() not in ("", "0", "false", "no", "off"):
+        return None, "PYLATENT_PURE is set, so the native module is ignored"
+    if find_spec("pylatent._C") is None:
+        return None, (
+            "this installation has no native module, because the package was installed without a working C++ compiler; "
+            f"install one, then reinstall with `{REINSTALL}` to see what the build says"
+        )
     try:
-        from pylatent import _C as _C  # type: ignore[no-redef,attr-defined]
+        from pylatent import _C
     except ImportError as error:
-        _reason = f"the native module could not be imported: {error}"
+        return None, f"the native module could not be imported ({error}); reinstall with `{REINSTALL}`"
+    built = getattr(_C, "version", "an unknown version")
+    if built != __version__:
+        return None, f"the native module belongs to pylatent {built}, not {__version__}; reinstall with `{REINSTALL}`"
+    return _C, None
+
+
+_C, _reason = _load()
 
 
 def why_not_native() -> str | None:

@@ -1,23 +1,60 @@
-// parallel_for: run fn(i) for i in [0, n) on up to `threads` threads.
-// fn must not throw; iterations must be independent.
+// parallel_for: run fn(i) for i in [0, n) on up to `threads` threads, in no particular order.
+//
+// The threads are those of the OpenMP runtime that torch has loaded (parallel.cpp), so torch's operators and ours share
+// one team and never compete for the cores. Iterations must be independent. If an iteration throws, the rest are skipped
+// and the first exception is rethrown in the caller.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <exception>
+#include <string>
+#include <type_traits>
 
 namespace pylatent {
 
+// Runs body(data) once on each of `threads` threads, the calling one included, and returns when all have finished.
+// Fewer threads may take part, down to the caller alone: the bodies must share the work among those that come.
+void run_team(int threads, void (*body)(void*), void* data);
+
+// Where run_team's threads come from: "OpenMP (<path of the runtime>)" or "std::thread (<reason>)".
+std::string thread_runtime();
+
+namespace detail {
+
+template <class Fn>
+struct Loop {
+  Fn* fn;
+  int64_t n;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
+
+  static void body(void* data) {
+    Loop& loop = *static_cast<Loop*>(data);
+    try {
+      for (int64_t i; (i = loop.next.fetch_add(1, std::memory_order_relaxed)) < loop.n;) (*loop.fn)(i);
+    } catch (...) {
+      if (!loop.failed.exchange(true)) loop.error = std::current_exception();
+      loop.next.store(loop.n, std::memory_order_relaxed);
+    }
+  }
+};
+
+}  // namespace detail
+
 template <class Fn>
 void parallel_for(int64_t n, int threads, Fn&& fn) {
-#ifdef _OPENMP
-  if (threads > 1 && n > 1) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  if (threads <= 1 || n <= 1) {
     for (int64_t i = 0; i < n; ++i) fn(i);
     return;
   }
-#else
-  (void)threads;
-#endif
-  for (int64_t i = 0; i < n; ++i) fn(i);
+  using Function = std::remove_reference_t<Fn>;
+  detail::Loop<Function> loop;
+  loop.fn = &fn;
+  loop.n = n;
+  run_team(threads, &detail::Loop<Function>::body, &loop);
+  if (loop.error) std::rethrow_exception(loop.error);
 }
 
 }  // namespace pylatent

@@ -1,0 +1,67 @@
+// What was built and what the process runs on, for show_config() and the tests.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "build_info.h"
+#include "common/checks.h"
+#include "common/parallel.h"
+#ifdef PYLATENT_WITH_CUDA
+#include "common/cuda_info.h"
+#endif
+
+namespace py = pybind11;
+
+namespace pylatent {
+namespace {
+
+py::object cuda() {
+#ifdef PYLATENT_WITH_CUDA
+  const CudaInfo info = [] {
+    py::gil_scoped_release release;
+    return cuda_info();
+  }();
+  py::dict out;
+  out["toolkit"] = info.toolkit;
+  out["driver"] = info.driver;
+  out["devices"] = info.devices;
+  out["problem"] = info.problem;
+  return out;
+#else
+  return py::none();
+#endif
+}
+
+// Runs an empty loop of n iterations: (iterations done, threads that took part).
+py::tuple parallel_probe(int64_t n, int threads) {
+  check_range("n", n, 0, INT64_C(1) << 32);
+  check_range("threads", threads, 1, 1 << 20);
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  int64_t done = 0;
+  {
+    py::gil_scoped_release release;
+    parallel_for(n, threads, [&](int64_t) {
+      std::lock_guard<std::mutex> lock(mutex);
+      seen.insert(std::this_thread::get_id());
+      ++done;
+    });
+  }
+  return py::make_tuple(done, seen.size());
+}
+
+}  // namespace
+
+void bind_common(py::module_& m) {
+  m.attr("version") = PYLATENT_VERSION;
+  m.attr("compiler") = PYLATENT_COMPILER;
+  m.attr("cuda_built") = PYLATENT_CUDA_STATUS;
+  m.def("cuda_info", &cuda, "driver and devices as the CUDA runtime sees them; None in a build without CUDA");
+  m.def("thread_runtime", &thread_runtime, "where the threads of parallel loops come from");
+  m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"));
+}
+
+}  // namespace pylatent

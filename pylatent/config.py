@@ -1,0 +1,82 @@
+"""What was built, what was found and what is used: `show_config()` prints it, `config()` returns it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, fields
+
+import numpy
+import torch
+
+from pylatent import _native
+from pylatent._version import __version__
+
+
+@dataclass(frozen=True)
+class Config:
+    """One line per field; a field that does not apply says why."""
+
+    pylatent: str
+    python: str
+    torch: str
+    numpy: str
+    native: str
+    """the compiler that built the native module in use, or why none is used"""
+    cuda_kernels: str
+    """whether CUDA kernels were built, with what and for which devices"""
+    cuda_devices: str
+    """what the CUDA driver of this machine offers"""
+    cpu: str
+    """the vector instructions that torch found"""
+    simd: str
+    """the variants that were built and the one that is used"""
+    threads: str
+    """torch's thread count, which pylatent follows, and where the threads come from"""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{field.name.replace('_', ' '):<13} {getattr(self, field.name)}" for field in fields(self))
+
+
+def config() -> Config:
+    """What this installation consists of. Asking for CUDA devices initialises the driver, so fork workers before it."""
+    reason = _native.why_not_native()
+    core = None if reason else _native.core()
+    return Config(
+        pylatent=__version__,
+        python=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        torch=torch.__version__,
+        numpy=numpy.__version__,
+        native=f"yes: {core.compiler}" if core else f"no: {reason}",
+        cuda_kernels=core.cuda_built if core else "no: they are part of the native module",
+        cuda_devices=_cuda_devices(core.cuda_info() if core else None),
+        cpu=torch.backends.cpu.get_cpu_capability(),
+        simd=_simd(),
+        threads=f"{torch.get_num_threads()}, {core.thread_runtime() if core else 'torch operators only'}",
+    )
+
+
+def show_config() -> None:
+    """Print `config()`: attach it to bug reports."""
+    print(config())
+
+
+def version_line() -> str:
+    """Version and native state in one line, for `pylatent --version`."""
+    reason = _native.why_not_native()
+    native = "pure Python (pylatent.show_config() says why)" if reason else f"native, {_simd()}"
+    return f"pylatent {__version__} ({native}; torch {torch.__version__})"
+
+
+def _cuda_devices(info: dict | None) -> str:
+    if info is None:
+        return "not asked: no CUDA kernels were built"
+    if info["driver"] == 0:
+        return "none: no CUDA driver was found"
+    driver = f"driver for CUDA {info['driver'] // 1000}.{info['driver'] % 1000 // 10}"
+    if info["problem"]:
+        return f"none: {info['problem']} ({driver})"
+    return f"{', '.join(info['devices'])} ({driver})"
+
+
+def _simd() -> str:
+    return "scalar"
