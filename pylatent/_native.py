@@ -6,6 +6,7 @@ torch is imported first: the core takes its threads from the OpenMP runtime that
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -26,13 +27,13 @@ def _load() -> tuple[ModuleType | None, str | None]:
             f"install one, then reinstall with `{REINSTALL}` to see what the build says"
         )
     try:
-        from pylatent import _C
+        module = import_module("pylatent._C")
     except ImportError as error:
         return None, f"the native module could not be imported ({error}); reinstall with `{REINSTALL}`"
-    built = getattr(_C, "version", "an unknown version")
+    built = getattr(module, "version", "an unknown version")
     if built != __version__:
         return None, f"the native module belongs to pylatent {built}, not {__version__}; reinstall with `{REINSTALL}`"
-    return _C, None
+    return module, None
 
 
 _C, _reason = _load()

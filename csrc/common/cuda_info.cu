@@ -1,6 +1,6 @@
-#include "common/cuda_info.h"
-
 #include <cuda_runtime.h>
+
+#include "common/cuda_info.h"
 
 namespace pylatent {
 

@@ -1,8 +1,8 @@
 // parallel_for: run fn(i) for i in [0, n) on up to `threads` threads, in no particular order.
 //
 // The threads are those of the OpenMP runtime that torch has loaded (parallel.cpp), so torch's operators and ours share
-// one team and never compete for the cores. Iterations must be independent. If an iteration throws, the rest are skipped
-// and the first exception is rethrown in the caller.
+// one team and never compete for the cores. Iterations must be independent. If an iteration throws, the rest are
+// skipped and the first exception is rethrown in the caller.
 #pragma once
 
 #include <atomic>
