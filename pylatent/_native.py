@@ -14,7 +14,7 @@ import torch
 
 from pylatent._version import __version__
 
-REINSTALL = "PYLATENT_REQUIRE_NATIVE=1 pip install --force-reinstall --no-deps --no-cache-dir"
+REINSTALL = "PYLATENT_REQUIRE_NATIVE=1 pip install --force-reinstall --no-deps --no-cache-dir pylatent"
 
 
 def _load() -> tuple[ModuleType | None, str | None]:

@@ -4,6 +4,8 @@
 
 #include <mutex>
 #include <set>
+#include <stdexcept>
+#include <string>
 #include <thread>
 
 #include "build_info.h"
@@ -35,16 +37,18 @@ py::object cuda() {
 #endif
 }
 
-// Runs an empty loop of n iterations: (iterations done, threads that took part).
-py::tuple parallel_probe(int64_t n, int threads) {
+// For the tests: runs a loop of n nearly empty iterations, of which number fail_at throws (none if negative).
+// Returns (iterations done, threads that took part).
+py::tuple parallel_probe(int64_t n, int threads, int64_t fail_at) {
   check_range("n", n, 0, INT64_C(1) << 32);
-  check_range("threads", threads, 1, 1 << 20);
+  check_range("threads", threads, 1, INT32_MAX);
   std::mutex mutex;
   std::set<std::thread::id> seen;
   int64_t done = 0;
   {
     py::gil_scoped_release release;
-    parallel_for(n, threads, [&](int64_t) {
+    parallel_for(n, threads, [&](int64_t i) {
+      if (i == fail_at) throw std::runtime_error("iteration " + std::to_string(i) + " failed");
       std::lock_guard<std::mutex> lock(mutex);
       seen.insert(std::this_thread::get_id());
       ++done;
@@ -61,7 +65,7 @@ void bind_common(py::module_& m) {
   m.attr("cuda_built") = PYLATENT_CUDA_STATUS;
   m.def("cuda_info", &cuda, "driver and devices as the CUDA runtime sees them; None in a build without CUDA");
   m.def("thread_runtime", &thread_runtime, "where the threads of parallel loops come from");
-  m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"));
+  m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"), py::arg("fail_at") = -1);
 }
 
 }  // namespace pylatent

@@ -20,7 +20,11 @@
 namespace pylatent {
 namespace {
 
-constexpr int kMaxThreads = 1024;  // libgomp aborts the process when the system refuses a thread
+// libgomp aborts the process when the system refuses a thread, so absurd counts stop here.
+int max_threads() {
+  static const int limit = std::max(64, 2 * static_cast<int>(std::thread::hardware_concurrency()));
+  return limit;
+}
 
 void run_with_std_threads(int threads, void (*body)(void*), void* data) {
   std::vector<std::thread> team;
@@ -61,7 +65,7 @@ bool forked() { return getpid() != kLoadedBy; }
 }  // namespace
 
 void run_team(int threads, void (*body)(void*), void* data) {
-  threads = std::min(threads, kMaxThreads);
+  threads = std::min(threads, max_threads());
   if (threads <= 1) return body(data);
 #ifdef __linux__
   // `threads` is passed on even where there is less work: libgomp ends the threads that a smaller team leaves over, and
