@@ -34,9 +34,10 @@ def source(tmp_path: Path) -> Path:
     copy.mkdir()
     for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE"):
         shutil.copy(SOURCE / name, copy)
+    without = shutil.ignore_patterns("*.so", "__pycache__", "*.safetensors")
     for name in ("csrc", "pylatent"):
         shutil.copytree(
-            SOURCE / name, copy / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.safetensors")
+            SOURCE / name, copy / name, ignore=without
         )
     return copy
 

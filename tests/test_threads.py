@@ -120,7 +120,7 @@ def test_alternating_with_torch_is_not_slowed_down() -> None:
 
     def median_us(ours: bool) -> float:
         times = []
-        for _ in range(50):
+        for _ in range(15):
             start = time.perf_counter()
             torch.sigmoid(x)
             if ours:
@@ -128,5 +128,5 @@ def test_alternating_with_torch_is_not_slowed_down() -> None:
             times.append(time.perf_counter() - start)
         return 1e6 * statistics.median(times)
 
-    alone = min(median_us(ours=False) for _ in range(5))
+    alone = min(median_us(ours=False) for _ in range(4))
     assert any(median_us(ours=True) < alone + 500 for _ in range(50))
