@@ -1,0 +1,120 @@
+"""The entropy coder: integer symbols and their table indexes to bytes and back, in the lane format (docs/format.md).
+
+    data = encode(symbols, indexes, tables)      # indexes: which table each symbol is coded with
+    symbols = decode(data, indexes, tables)
+
+Any int32 symbol can be coded; those outside a table's range cost an escape. The bytes depend on the arguments alone:
+not on the thread count, the SIMD level, or on whether the native core or NumPy wrote them. A stream holds neither its
+symbol count nor its tables. A wrong state or length at its end shows nearly every damage, but is no checksum of the
+symbols: files add one (pylatent.coding.container).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pylatent import _native
+from pylatent.coding._lane_stream import decode_stream, encode_stream
+from pylatent.coding.tables import CdfTables
+from pylatent.errors import PylatentWarning
+
+_SYMBOL_CODES = {torch.int32: 0, torch.int16: 1}
+_INDEX_CODES = {torch.int32: 0, torch.int16: 1, torch.uint8: 2}
+
+
+def encode(symbols: torch.Tensor, indexes: torch.Tensor, tables: CdfTables, *, threads: int | None = None) -> bytes:
+    """Codes `symbols`, element by element in row-major order.
+
+    Args:
+        symbols: int32 or int16, any shape.
+        indexes: int32, int16 or uint8, the same shape; table of each symbol, 0 <= index < tables.num_tables.
+        threads: CPU threads; torch's own number by default. Only large streams (above 2**22 bits) use several.
+
+    Raises:
+        ValueError, TypeError: shape or dtype is wrong. IndexError: an index is out of range.
+    """
+    return encode_batch([symbols], [indexes], tables, threads=threads)[0]
+
+
+def decode(data: bytes, indexes: torch.Tensor, tables: CdfTables, *, threads: int | None = None) -> torch.Tensor:
+    """The symbols that `encode` coded with these indexes and tables: int32, of the shape of `indexes`, on the CPU.
+
+    Raises:
+        FormatError: `data` is damaged, or was coded with other indexes or tables.
+        TypeError: dtype is wrong. IndexError: an index is out of range.
+    """
+    return decode_batch([data], [indexes], tables, threads=threads)[0]
+
+
+def encode_batch(
+    symbols: Sequence[torch.Tensor],
+    indexes: Sequence[torch.Tensor],
+    tables: CdfTables,
+    *,
+    threads: int | None = None,
+) -> list[bytes]:
+    """Many streams in one call: item i is `encode(symbols[i], indexes[i], tables)`, streams spread over the threads."""
+    workers = _native.thread_count(threads)
+    if len(symbols) != len(indexes):
+        raise ValueError(f"`indexes` must have as many items as `symbols`, {len(symbols)}, got {len(indexes)}")
+    values = [_checked("symbols", s, _SYMBOL_CODES) for s in symbols]
+    which = [_checked("indexes", i, _INDEX_CODES) for i in indexes]
+    for v, w in zip(values, which, strict=True):
+        if v.shape != w.shape:
+            raise ValueError(f"`indexes` must have the shape of `symbols`, {tuple(v.shape)}, got {tuple(w.shape)}")
+    _warn_if_slow()
+    del workers
+    return [
+        encode_stream(v.numpy().ravel().astype(np.int64), _index_array(w, tables), tables.lanes)
+        for v, w in zip(values, which, strict=True)
+    ]
+
+
+def decode_batch(
+    data: Sequence[bytes], indexes: Sequence[torch.Tensor], tables: CdfTables, *, threads: int | None = None
+) -> list[torch.Tensor]:
+    """Many streams in one call: item i is `decode(data[i], indexes[i], tables)`, streams spread over the threads."""
+    workers = _native.thread_count(threads)
+    if len(data) != len(indexes):
+        raise ValueError(f"`indexes` must have as many items as `data`, {len(data)}, got {len(indexes)}")
+    which = [_checked("indexes", i, _INDEX_CODES) for i in indexes]
+    _warn_if_slow()
+    del workers
+    return [
+        torch.from_numpy(decode_stream(bytes(d), _index_array(w, tables), tables.lanes).astype(np.int32)).view(w.shape)
+        for d, w in zip(data, which, strict=True)
+    ]
+
+
+def _checked(name: str, tensor: Any, codes: dict[torch.dtype, int]) -> torch.Tensor:
+    if not isinstance(tensor, torch.Tensor) or tensor.dtype not in codes:
+        expected = ", ".join(str(dtype) for dtype in codes)
+        got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise TypeError(f"`{name}` must be a tensor of {expected}, got {got}")
+    return tensor.detach().cpu().contiguous()
+
+
+def _index_array(indexes: torch.Tensor, tables: CdfTables) -> np.ndarray:
+    flat = indexes.numpy().ravel().astype(np.int64)
+    wrong = (flat < 0) | (flat >= tables.num_tables)
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise IndexError(f"`indexes` must lie in [0, {tables.num_tables}), got {flat[at]} at position {at}")
+    return flat
+
+
+_warned = False
+
+
+def _warn_if_slow() -> None:
+    global _warned
+    if not _warned and _native.why_not_native() is not None:
+        _warned = True
+        warnings.warn(
+            f"the entropy coder runs in NumPy, which is slow: {_native.why_not_native()}", PylatentWarning, stacklevel=4
+        )
