@@ -1,0 +1,49 @@
+"""Run a network over a large picture in tiles, with a halo that makes the result that of the whole picture.
+
+Every tile is read with `halo` extra inputs on each side, so that no output depends on a padding that the whole picture
+would not have; at the picture's own border a tile ends there, and the network pads as it always does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+
+def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
+    """(start, end, first read, last read) of each tile along one side, in inputs."""
+    for start in range(0, length, tile):
+        end = min(start + tile, length)
+        yield start, end, max(0, start - halo), min(length, end + halo)
+
+
+def run_tiled(function: Callable[[Tensor], Tensor], x: Tensor, *, tile: int, halo: int, scale: Fraction) -> Tensor:
+    """`function(x)`, tile by tile. x (B, C, H, W) -> (B, C', ceil(H * scale), ceil(W * scale)).
+
+    tile and halo are in inputs and must be multiples of the network's stride (1 / scale where it shrinks); the dtype
+    and the channels of the result are those of the function's. Pictures of at most one tile go through in one piece.
+    """
+    height, width = x.shape[-2:]
+    if height <= tile and width <= tile:
+        return function(x)
+
+    def scaled(position: int) -> int:
+        return -(-position * scale.numerator // scale.denominator)
+
+    result: Tensor | None = None
+    for top, bottom, first_row, last_row in _spans(height, tile, halo):
+        for left, right, first_column, last_column in _spans(width, tile, halo):
+            part = function(x[..., first_row:last_row, first_column:last_column].contiguous())
+            if result is None:
+                shape = (*part.shape[:-2], scaled(height), scaled(width))
+                result = torch.empty(shape, dtype=part.dtype, device=part.device)
+            row, column = scaled(top) - scaled(first_row), scaled(left) - scaled(first_column)
+            rows, columns = scaled(bottom) - scaled(top), scaled(right) - scaled(left)
+            result[..., scaled(top) : scaled(bottom), scaled(left) : scaled(right)] = part[
+                ..., row : row + rows, column : column + columns
+            ]
+    assert result is not None
+    return result

@@ -1,0 +1,198 @@
+"""Rate-distortion training of a variable-rate hyperprior: one set of weights for all qualities.
+
+One lambda per picture of the batch, stratified over the qualities; each picture's loss is divided by the running mean
+of its quality's loss, so that low and high rates count alike. Muon trains the convolutions, Adam the rest; the averaged
+weights are kept beside the raw ones and are what is exported.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from pylatent.codecs.hyperprior import MeanScaleHyperprior
+from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
+from pylatent.train.data import load_images, random_crops
+from pylatent.train.muon import Muon
+
+LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)  # times 255^2 MSE; qualities 1 to 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock."""
+
+    N: int = 64
+    M: int = 128
+    lambdas: tuple[float, ...] = LAMBDAS
+    crop: int = 192
+    batch: int = 4
+    steps: int = 100_000
+    minutes: float | None = None
+    learning_rate: float = 1e-3
+    average: float = 0.999
+    clip: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the caller's progress bar is told."""
+
+    step: int
+    fraction: float
+    loss: float
+    bpp: float
+    psnr: float
+
+
+class _Objective(nn.Module):
+    """Plain tensors out, as Fabric's wrappers need them: (mse, bits per pixel), each (B,)."""
+
+    def __init__(self, codec: MeanScaleHyperprior) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, x: Tensor, qualities: list[float]) -> tuple[Tensor, Tensor]:
+        output = self.codec(x, qualities)
+        return (output.x_hat.float() - x).pow(2).mean((1, 2, 3)), output.bpp
+
+
+class Trainer:
+    """One run: model, optimisers and averages, with a checkpoint that it resumes from."""
+
+    def __init__(self, recipe: Recipe, folder: Path, *, precision: str = "auto", devices: int | str = "auto") -> None:
+        if precision == "auto":
+            precision = "bf16-mixed" if torch.cuda.is_available() or _cpu_has_bf16() else "32-true"
+        self.recipe, self.folder = recipe, folder
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        self.fabric = Fabric(accelerator=accelerator, devices=devices if accelerator == "cuda" else 1, precision=precision)  # type: ignore[arg-type]
+        self.fabric.launch()
+        self.fabric.seed_everything(recipe.seed + self.fabric.global_rank, verbose=False)
+        self.codec = MeanScaleHyperprior(recipe.N, recipe.M, gains=len(recipe.lambdas))
+        self.step, self.elapsed = 0, 0.0
+        self.scale = torch.zeros(len(recipe.lambdas))  # running mean loss of each quality
+
+    def start_from(self, state_dict: dict[str, Tensor]) -> None:
+        """Take the weights of an earlier run (names as in `Codec.state_dict`)."""
+        self.codec.load_state_dict(state_dict)
+
+    def prepare(self) -> None:
+        """Build optimisers and averages, then resume from the folder's checkpoint if there is one."""
+        self.codec.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        weights = [p for name, p in self.codec.named_parameters() if p.ndim == 4]
+        rest = [p for p in self.codec.parameters() if p.ndim != 4 and p.requires_grad]
+        muon = Muon(weights, lr=self.recipe.learning_rate)
+        adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate)
+        self.average = {name: p.detach().clone() for name, p in self.codec.state_dict().items()}
+        checkpoint = read_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
+        if checkpoint is not None:
+            self.codec.load_state_dict(checkpoint["model"])
+            self.average = checkpoint["average"]
+            muon.load_state_dict(checkpoint["muon"])
+            adam.load_state_dict(checkpoint["adam"])
+            self.step, self.elapsed, self.scale = checkpoint["step"], checkpoint["elapsed"], checkpoint["scale"].cpu()
+        self.model, self.muon, self.adam = self.fabric.setup(_Objective(self.codec), muon, adam)
+
+    @property
+    def fraction(self) -> float:
+        """The part of the run that is done, 0 to 1."""
+        if self.recipe.minutes is not None:
+            return min(1.0, self.elapsed / (60 * self.recipe.minutes))
+        return min(1.0, self.step / self.recipe.steps)
+
+    def run(
+        self,
+        photos: Path,
+        *,
+        validate: Callable[[MeanScaleHyperprior], dict[str, Any]] | None = None,
+        every: int = 2000,
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """Train to the end. Every `every` steps: checkpoint, and a line of `validate`'s results in log.jsonl."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
+        images = load_images(photos, self.recipe.crop)
+        seed = self.recipe.seed + 1000 * self.step + self.fabric.global_rank
+        crops = random_crops(images, self.recipe.crop, self.recipe.batch, seed)
+        self.model.train()
+        while self.fraction < 1:
+            started = time.monotonic()
+            progress = self._train_step(next(crops))
+            self.elapsed += time.monotonic() - started
+            self.step += 1
+            report(progress)
+            if self.step % every == 0 or self.fraction >= 1:
+                self._log(progress, validate)
+                self.save()
+
+    def _train_step(self, x: Tensor) -> Progress:
+        recipe = self.recipe
+        rate = recipe.learning_rate * (1 - self.fraction) ** 2 * min(1.0, (self.step + 1) / 200)
+        for optimizer in (self.muon, self.adam):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        x = x.to(self.fabric.device, memory_format=torch.channels_last)
+        levels = len(recipe.lambdas)
+        picks = [(self.step * recipe.batch + i) % levels for i in range(recipe.batch)]
+        mse, bpp = self.model(x, [float(pick + 1) for pick in picks])
+        weights = torch.tensor([recipe.lambdas[pick] for pick in picks], device=x.device)
+        losses = weights * 255**2 * mse + bpp
+        for pick, loss in zip(picks, losses.detach().cpu(), strict=True):
+            known = float(self.scale[pick])
+            self.scale[pick] = 0.99 * known + 0.01 * float(loss) if known else float(loss)
+        self.fabric.backward((losses / self.scale[picks].to(x.device)).mean())
+        torch.nn.utils.clip_grad_norm_(self.codec.parameters(), recipe.clip)
+        for optimizer in (self.muon, self.adam):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if self.step % 1000 == 999:
+            self.codec.entropy_bottleneck.fit_quantiles()
+        with torch.no_grad():
+            decay = min(recipe.average, (self.step + 1) / (self.step + 10))
+            for name, value in self.codec.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
+        psnr = -10 * torch.log10(mse.detach().mean())
+        return Progress(self.step, self.fraction, float(losses.detach().mean()), float(bpp.detach().mean()), float(psnr))
+
+    def averaged(self) -> MeanScaleHyperprior:
+        """The model with averaged weights, in eval mode, on the CPU: what is validated and exported."""
+        codec = MeanScaleHyperprior(self.recipe.N, self.recipe.M, gains=len(self.recipe.lambdas))
+        codec.load_state_dict({name: value.cpu() for name, value in self.average.items()})
+        codec.entropy_bottleneck.fit_quantiles()
+        return codec.eval()
+
+    def _log(self, progress: Progress, validate: Callable[[MeanScaleHyperprior], dict[str, Any]] | None) -> None:
+        if self.fabric.global_rank == 0:
+            line: dict[str, Any] = {"step": self.step, "minutes": self.elapsed / 60, "loss": self.scale.tolist()}
+            if validate is not None:
+                line |= validate(self.averaged())
+            with open(self.folder / "log.jsonl", "a") as log:
+                log.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Write the checkpoint: to a temporary name, then renamed."""
+        if self.fabric.global_rank == 0:
+            state = {
+                "model": self.codec.state_dict(),
+                "average": self.average,
+                "muon": self.muon.state_dict(),
+                "adam": self.adam.state_dict(),
+                "step": self.step,
+                "elapsed": self.elapsed,
+                "scale": self.scale,
+            }
+            write_checkpoint(self.folder / "checkpoint.pt", state)
+
+
+def _cpu_has_bf16() -> bool:
+    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capability and capability())
