@@ -99,7 +99,7 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def coding_state(self) -> dict[str, Tensor]:
-        """All integers that steer the coder, as tensors: what a model file stores. Raises ModelError before `update`."""
+        """All integers that steer the coder, as tensors that a model file stores. Raises ModelError before `update`."""
 
     @abstractmethod
     def load_coding_state(self, state: dict[str, Tensor]) -> None:
@@ -114,7 +114,7 @@ class Codec(nn.Module, ABC):
     def analyze(self, x: Tensor, quality: float | Sequence[float] | None = None) -> Latents:
         """Pixels (B, 3, H, W) in [0, 1], any size from 1x1 -> unquantised latents.
 
-        quality: one value, or one per picture, in `qualities`, taken to the nearest 1/64; only for variable-rate codecs.
+        quality: one value, or one per picture, in `qualities`, taken to the nearest 1/64; for variable-rate codecs.
         Raises ValueError for a wrong shape, dtype or quality.
         """
         if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 1:

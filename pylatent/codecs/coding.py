@@ -132,7 +132,9 @@ def _check_latents(codec: Codec, latents: Latents) -> None:
         if tuple(values.shape) != (batch, *shape):
             raise ValueError(f"level {level} of `latents` must have shape {(batch, *shape)}, got {tuple(values.shape)}")
         if values.dtype != torch.float32:
-            raise ValueError(f"level {level} of `latents` must be float32, got {values.dtype}: half precision loses digits")
+            raise ValueError(
+                f"level {level} of `latents` must be float32, got {values.dtype}: half precision loses digits"
+            )
         largest = float(values.abs().amax()) if values.numel() else 0.0
         if not largest < _LARGEST_SYMBOL:
             raise ValueError(f"level {level} of `latents` must be finite and below 2^30, the largest is {largest}")
@@ -157,7 +159,7 @@ def _check_streams(codec: Codec, streams: Sequence[Bitstream]) -> tuple[tuple[in
             needed = float(codec.tables_of(level).min_bits.min()) * channels * height * width
             if 8 * len(section) + _SLACK_BITS < needed:
                 raise FormatError(
-                    f"picture {number} declares {size[0]}x{size[1]} pixels, which takes at least {needed / 8:.0f} bytes "
+                    f"picture {number} declares {size[0]}x{size[1]} pixels, at least {needed / 8:.0f} bytes "
                     f"at level {level}, but that section has {len(section)}"
                 )
     if codec.qualities is None:

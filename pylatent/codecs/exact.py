@@ -94,7 +94,7 @@ class ExactNetwork:
             weight, bias = state[f"{prefix}.{number}.weight"].double(), state[f"{prefix}.{number}.bias"].double()
             if weight.shape != layer.weight.shape or bias.shape != layer.bias.shape:
                 raise ModelError(
-                    f"{prefix}.{number} must have weights of shape {tuple(layer.weight.shape)}, got {tuple(weight.shape)}"
+                    f"{prefix}.{number} must have shape {tuple(layer.weight.shape)}, got {tuple(weight.shape)}"
                 )
             layers.append(replace(layer, weight=weight, bias=bias))
         return ExactNetwork(layers)

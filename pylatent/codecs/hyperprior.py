@@ -93,9 +93,7 @@ class Hyperprior(Codec):
         y = run_tiled(self._g_a, x, tile=_PIXEL_TILE, halo=_PIXEL_HALO, scale=Fraction(1, 16))
         if quality is not None:
             y = y * self._gain(self.gain, quality)
-        z = run_tiled(
-            self.h_a, self._hyper_input(y), tile=_LATENT_TILE * 4, halo=_HYPER_HALO, scale=Fraction(1, 4)
-        )
+        z = run_tiled(self.h_a, self._hyper_input(y), tile=_LATENT_TILE * 4, halo=_HYPER_HALO, scale=Fraction(1, 4))
         return y, z
 
     def synthesis(self, y_hat: Tensor, quality: Tensor | None) -> Tensor:

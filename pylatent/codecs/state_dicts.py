@@ -7,8 +7,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from pylatent.codecs.hyperprior import Hyperprior, MeanScaleHyperprior, ScaleHyperprior
+from pylatent.coding.tables import CdfTables
+from pylatent.errors import ModelError
+
 _IGNORED = re.compile(
-    r"(\.reparam|_reparam)\.|lower_bound|\.target$|scale_bound$|scale_table$|(_quantized_cdf|_cdf_length|_offset)$"
+    r"_reparam\.|lower_bound|\.target$|scale_bound$|scale_table$|(_quantized_cdf|_cdf_length|_offset)$"
 )
 _OLD_PARAMETER = re.compile(r"^entropy_bottleneck\._(matrix|bias|factor)(\d)$")
 _PLURAL = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
@@ -30,3 +34,34 @@ def from_compressai(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             name = f"entropy_bottleneck.{_PLURAL[old.group(1)]}.{old.group(2)}"
         parameters[name] = value
     return parameters
+
+
+def hyperprior_from_compressai(
+    state_dict: Mapping[str, Tensor],
+) -> tuple[Hyperprior, tuple[CdfTables, CdfTables] | None]:
+    """The codec that a CompressAI state dict describes, with its integer tables (y's, z's) if it carries any.
+
+    Channels are read off the weights; extra tensors `gain` and `inverse_gain` (Q, M) make it variable-rate. Raises
+    ModelError for any other architecture.
+    """
+    parameters = from_compressai(state_dict)
+    try:
+        N, M = parameters["g_a.0.weight"].shape[0], parameters["g_a.6.weight"].shape[0]
+        last = parameters["h_s.4.weight"]
+    except KeyError as error:
+        raise ModelError(f"the checkpoint is not a hyperprior of CompressAI: it has no {error}") from error
+    gains = len(parameters["gain"]) if "gain" in parameters else 0
+    architecture = MeanScaleHyperprior if last.shape[0] == 2 * M else ScaleHyperprior
+    codec = architecture(N, M, gains=gains)
+    try:
+        codec.load_state_dict(parameters)
+    except RuntimeError as error:
+        raise ModelError(f"the checkpoint does not fit {architecture.__name__}({N}, {M}): {error}") from error
+    cdf = state_dict.get("gaussian_conditional._quantized_cdf")
+    if cdf is None or cdf.numel() == 0:
+        return codec.eval(), None
+    return codec.eval(), (_tables(state_dict, "gaussian_conditional"), _tables(state_dict, "entropy_bottleneck"))
+
+
+def _tables(state_dict: Mapping[str, Tensor], owner: str) -> CdfTables:
+    return CdfTables(*(state_dict[f"{owner}.{name}"] for name in ("_quantized_cdf", "_cdf_length", "_offset")))

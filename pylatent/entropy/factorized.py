@@ -6,6 +6,7 @@ Parameter names and shapes are those of CompressAI's `EntropyBottleneck` with fi
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class FactorizedPrior(nn.Module):
         self.biases = nn.ParameterList()
         self.factors = nn.ParameterList()
         scale = _INIT_SCALE ** (1 / (len(_FILTERS) - 1))
-        for fan_in, fan_out in zip(_FILTERS[:-1], _FILTERS[1:], strict=True):
+        for fan_in, fan_out in pairwise(_FILTERS):
             value = math.log(math.expm1(1 / scale / fan_out))
             self.matrices.append(nn.Parameter(torch.full((channels, fan_out, fan_in), value)))
             self.biases.append(nn.Parameter(torch.empty(channels, fan_out, 1).uniform_(-0.5, 0.5)))

@@ -30,7 +30,5 @@ def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
         scale = lower_bound(scale.float(), SCALE_BOUND)
         t = torch.abs(residual.float())
         to_erfc = -(0.5**0.5)
-        likelihood = 0.5 * (
-            torch.erfc((0.5 - t) / scale * to_erfc) - torch.erfc((-0.5 - t) / scale * to_erfc)
-        )
+        likelihood = 0.5 * (torch.erfc((0.5 - t) / scale * to_erfc) - torch.erfc((-0.5 - t) / scale * to_erfc))
         return -torch.log2(lower_bound(likelihood, LIKELIHOOD_BOUND))

@@ -36,7 +36,7 @@ def load_images(folder: Path, smallest: int) -> list[Tensor]:
 
 
 def random_crops(images: Sequence[Tensor], size: int, batch: int, seed: int) -> Iterator[Tensor]:
-    """Endless batches (batch, 3, size, size), float32 in [0, 1]; pictures are drawn by their area, half are mirrored."""
+    """Endless batches (batch, 3, size, size), float32 in [0, 1]; pictures drawn by area, half of the crops mirrored."""
     generator = np.random.default_rng(seed)
     areas = np.array([math.prod(image.shape[1:]) for image in images], dtype=np.float64)
     while True:

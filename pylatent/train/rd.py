@@ -74,7 +74,9 @@ class Trainer:
             precision = "bf16-mixed" if torch.cuda.is_available() or _cpu_has_bf16() else "32-true"
         self.recipe, self.folder = recipe, folder
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-        self.fabric = Fabric(accelerator=accelerator, devices=devices if accelerator == "cuda" else 1, precision=precision)  # type: ignore[arg-type]
+        self.fabric = Fabric(
+            accelerator=accelerator, devices=devices if accelerator == "cuda" else 1, precision=precision
+        )  # type: ignore[arg-type]
         self.fabric.launch()
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank, verbose=False)
         self.codec = MeanScaleHyperprior(recipe.N, recipe.M, gains=len(recipe.lambdas))
@@ -161,7 +163,9 @@ class Trainer:
             for name, value in self.codec.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
         psnr = -10 * torch.log10(mse.detach().mean())
-        return Progress(self.step, self.fraction, float(losses.detach().mean()), float(bpp.detach().mean()), float(psnr))
+        return Progress(
+            self.step, self.fraction, float(losses.detach().mean()), float(bpp.detach().mean()), float(psnr)
+        )
 
     def averaged(self) -> MeanScaleHyperprior:
         """The model with averaged weights, in eval mode, on the CPU: what is validated and exported."""

@@ -1,0 +1,91 @@
+"""`pylatent train rd`: train a variable-rate codec on a folder of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train codecs on your own pictures.", pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _train() -> None:
+    """Keeps `rd` a subcommand while it is the only one."""
+
+
+@app.command()
+def rd(
+    photos: Annotated[Path, typer.Argument(help="Folder of pictures, searched recursively.", exists=True)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run: checkpoint, log, model.")] = Path(
+        "runs/rd"
+    ),
+    validate: Annotated[Path | None, typer.Option(help="Folder of validation pictures.", exists=True)] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint or model file to start from.", exists=True)] = None,
+    name: Annotated[str, typer.Option(help="Versioned name of the model that is exported.")] = "mymodel-1",
+    steps: Annotated[int, typer.Option(min=1, help="Length of the run in steps.")] = 100_000,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Length by the clock, instead of --steps.")] = None,
+    n: Annotated[int, typer.Option("--N", min=1, max=256, help="Channels of the transforms and of z.")] = 64,
+    m: Annotated[int, typer.Option("--M", min=1, help="Channels of y.")] = 128,
+    crop: Annotated[int, typer.Option(min=64, help="Side of the crops in pixels, a multiple of 64.")] = 192,
+    batch: Annotated[int, typer.Option(min=1, help="Crops per step (and per device).")] = 4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate; it falls as (1 - t/T)^2.")] = 1e-3,
+    precision: Annotated[str, typer.Option(help="auto, bf16-mixed or 32-true.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints, each with a line in log.jsonl.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
+) -> None:
+    """Train rate and distortion for eight qualities in one model. A run that was cut resumes from its folder."""
+    try:
+        from pylatent.train.rd import Progress, Recipe, Trainer
+    except ModuleNotFoundError as error:
+        raise typer.BadParameter(f"training needs the extra: pip install 'pylatent[train]' ({error})") from error
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from pylatent.codecs.base import Codec
+    from pylatent.train.validate import load_centres, rate_distortion
+    from pylatent.zoo.registry import codec_from_checkpoint
+    from pylatent.zoo.store import is_model, load_codec, save_codec
+
+    if crop % 64:
+        raise typer.BadParameter(f"must be a multiple of 64, got {crop}", param_hint="--crop")
+    recipe = Recipe(
+        N=n, M=m, crop=crop, batch=batch, steps=steps, minutes=minutes, learning_rate=learning_rate, seed=seed
+    )
+    trainer = Trainer(recipe, out, precision=precision, devices=devices)
+    if start is not None:
+        trainer.start_from((load_codec(start) if is_model(start) else codec_from_checkpoint(start)).state_dict())
+    trainer.prepare()
+    pictures = load_centres(validate, 256) if validate is not None else []
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=trainer.fabric.global_rank != 0) as bar:
+        task = bar.add_task("training", total=1.0)
+
+        def report(progress: Progress) -> None:
+            if progress.step % 20 == 0:
+                text = f"step {progress.step}  {progress.bpp:.3f} bpp  {progress.psnr:.2f} dB"
+                bar.update(task, completed=progress.fraction, description=text)
+
+        def measure(codec: Codec) -> dict[str, object]:
+            rows = rate_distortion(codec, pictures, range(1, len(recipe.lambdas) + 1))
+            bar.console.print("  ".join(f"q{row['quality']:g} {row['bpp']:.3f}/{row['psnr']:.2f}" for row in rows))
+            return {"validation": rows}
+
+        trainer.run(photos, validate=measure if pictures else None, every=every, report=report)
+    if trainer.fabric.global_rank == 0:
+        codec = trainer.averaged()
+        codec.update()
+        card = {"recipe": asdict(recipe), "steps": trainer.step, "minutes": round(trainer.elapsed / 60, 1)}
+        path = out / f"{name}.safetensors"
+        save_codec(codec, path, name=name, card=card)
+        console.print(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,149 @@
+"""Models by name: those shipped inside the package, and those that the user has added.
+
+Released weights have versioned names and are never changed or removed; "default" is an alias, resolved when encoding.
+User models lie in PYLATENT_HOME (by default the platform's data folder), one file each.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pylatent.codecs.base import Codec
+from pylatent.codecs.hyperprior import Hyperprior
+from pylatent.codecs.state_dicts import hyperprior_from_compressai
+from pylatent.errors import ModelError
+from pylatent.zoo.store import SUFFIX, Header, load_codec, read_checkpoint, read_header, save_codec
+
+ALIASES = {"default": "default-1"}
+_SHIPPED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that can be used by name. `size` is that of its file in bytes; `shipped`: it came with the package."""
+
+    name: str
+    path: Path
+    size: int
+    shipped: bool
+    header: Header
+
+
+def resolve(name: str) -> str:
+    """The versioned name that an alias stands for; other names are returned as they are."""
+    return ALIASES.get(name, name)
+
+
+def home() -> Path:
+    """The folder of the user's models; it need not exist."""
+    if "PYLATENT_HOME" in os.environ:
+        return Path(os.environ["PYLATENT_HOME"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "pylatent" / "models"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "pylatent" / "models"
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "pylatent" / "models"
+
+
+def models() -> list[ModelInfo]:
+    """All models that are installed, the shipped ones first. Files that are not models are passed over."""
+    found = []
+    for folder in (_SHIPPED, home()):
+        for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []:
+            try:
+                header = read_header(path)
+            except ModelError:
+                continue
+            found.append(ModelInfo(header.name, path, path.stat().st_size, folder == _SHIPPED, header))
+    return found
+
+
+def load(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu") -> Codec:
+    """The codec of a name ("default", "default-1", an added one) or of a model file's path, in eval mode.
+
+    Raises ModelError if there is no such model, naming those there are.
+    """
+    text = os.fspath(name_or_path)
+    if text.endswith(SUFFIX) or os.sep in text:
+        if not Path(text).is_file():
+            raise ModelError(f"there is no model file {text}")
+        return load_codec(text).to(device)
+    installed = models()
+    for model in installed:
+        if model.name == resolve(text):
+            return load_codec(model.path).to(device)
+    names = ", ".join(model.name for model in installed) or "none"
+    raise ModelError(f"there is no model named {text}; installed: {names}. `pylatent models add FILE` adds one")
+
+
+def find(name: str, model_hash: bytes, *, device: str = "cpu") -> Codec:
+    """The installed codec whose fingerprint begins with `model_hash`, as a file's header gives it.
+
+    Raises ModelError if it is not installed: `name` is what the file calls it.
+    """
+    return _find(name, model_hash, device, tuple((model.path, model.path.stat().st_mtime_ns) for model in models()))
+
+
+@lru_cache(maxsize=4)
+def _find(name: str, model_hash: bytes, device: str, files: tuple[tuple[Path, int], ...]) -> Codec:
+    for path, _ in files:
+        if bytes.fromhex(read_header(path).hash).startswith(model_hash):
+            return load_codec(path).to(device)
+    raise ModelError(
+        f"this file was written by model {name} with hash {model_hash.hex()}, which is not installed; "
+        f"get its model file and run `pylatent models add FILE`"
+    )
+
+
+def add(path: str | os.PathLike[str]) -> ModelInfo:
+    """Install a model file under the name that it gives itself. Raises ModelError if the name is taken by another."""
+    header = read_header(path)
+    load_codec(path)  # refuses a damaged file before it is installed
+    return _install(Path(path), header)
+
+
+def import_checkpoint(path: str | os.PathLike[str], name: str, *, card: dict[str, Any] | None = None) -> ModelInfo:
+    """Make a model of a CompressAI checkpoint (mbt2018-mean or bmshj2018-hyperprior) and install it as `name`.
+
+    Integer tables in the checkpoint are kept, others are built; the exact parameter network is built once, here.
+    """
+    codec = codec_from_checkpoint(path)
+    home().mkdir(parents=True, exist_ok=True)
+    target = home() / f"{name}{SUFFIX}"
+    _refuse_taken(name, None)
+    header = save_codec(codec, target, name=name, card=card or {"imported from": Path(path).name})
+    return ModelInfo(name, target, target.stat().st_size, False, header)
+
+
+def codec_from_checkpoint(path: str | os.PathLike[str]) -> Hyperprior:
+    """A codec ready for coding from a CompressAI checkpoint file. Raises ModelError."""
+    codec, tables = hyperprior_from_compressai(read_checkpoint(Path(path)))
+    codec.update(tables)
+    return codec
+
+
+def _install(path: Path, header: Header) -> ModelInfo:
+    _refuse_taken(header.name, header.hash)
+    home().mkdir(parents=True, exist_ok=True)
+    target = home() / f"{header.name}{SUFFIX}"
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.copyfile(path, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return ModelInfo(header.name, target, target.stat().st_size, False, header)
+
+
+def _refuse_taken(name: str, model_hash: str | None) -> None:
+    if name in ALIASES:
+        raise ModelError(f"{name} is an alias of {ALIASES[name]} and cannot be the name of a model")
+    for model in models():
+        if model.name == name and model.header.hash != model_hash:
+            raise ModelError(f"a different model named {name} is installed already ({model.path}); choose another name")
