@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pylatent import coding
 from pylatent.codecs.exact import ACTIVATION_BITS
 from pylatent.codecs.latents import Latents
 from pylatent.coding.container import Bitstream
+from pylatent.coding.rans import decode_batch, encode_batch
 from pylatent.errors import FormatError, MismatchError, ModelError
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def encode(codec: Codec, latents: Latents, threads: int | None = None) -> list[B
 
     def code(level: int, mean: Tensor, indexes: Tensor, computed: bool) -> Tensor:
         symbols = _nearest_symbols(latents.levels[level], mean)
-        streams = coding.encode_batch(list(symbols.cpu()), list(indexes), codec.tables_of(level), threads=threads)
+        streams = encode_batch(list(symbols.cpu()), list(indexes), codec.tables_of(level), threads=threads)
         for number, stream in enumerate(streams):
             sections[number].append(stream)
             if computed:
-                crcs[number] = zlib.crc32(indexes[number].numpy(), crcs[number])
+                crcs[number] = zlib.crc32(indexes[number].numpy().data, crcs[number])
         return symbols
 
     _walk(codec, batch, latents.size, latents.levels[0].device, code)
@@ -67,14 +67,14 @@ def decode(codec: Codec, streams: Sequence[Bitstream], threads: int | None = Non
         place = codec.num_levels - 1 - level
         if computed:
             for number, stream in enumerate(streams):
-                crcs[number] = zlib.crc32(indexes[number].numpy(), crcs[number])
+                crcs[number] = zlib.crc32(indexes[number].numpy().data, crcs[number])
                 if level == 0 and crcs[number] != stream.index_crc:
                     raise MismatchError(
                         f"picture {number}: the table indexes computed here have CRC {crcs[number]:08x}, the encoder's "
                         f"{stream.index_crc:08x}; the stream was written by another model than {codec.name}"
                     )
         data = [stream.sections[place] for stream in streams]
-        symbols = coding.decode_batch(data, list(indexes), codec.tables_of(level), threads=threads)
+        symbols = decode_batch(data, list(indexes), codec.tables_of(level), threads=threads)
         return torch.stack(symbols).to(mean.device)
 
     return _with_quality(_walk(codec, len(streams), size, codec.device, code), quality)

@@ -69,14 +69,13 @@ class _Objective(nn.Module):
 class Trainer:
     """One run: model, optimisers and averages, with a checkpoint that it resumes from."""
 
-    def __init__(self, recipe: Recipe, folder: Path, *, precision: str = "auto", devices: int | str = "auto") -> None:
+    def __init__(self, recipe: Recipe, folder: Path, *, precision: str = "auto", devices: int = 1) -> None:
         if precision == "auto":
             precision = "bf16-mixed" if torch.cuda.is_available() or _cpu_has_bf16() else "32-true"
         self.recipe, self.folder = recipe, folder
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-        self.fabric = Fabric(
-            accelerator=accelerator, devices=devices if accelerator == "cuda" else 1, precision=precision
-        )  # type: ignore[arg-type]
+        count = devices if accelerator == "cuda" else 1
+        self.fabric = Fabric(accelerator=accelerator, devices=count, precision=precision)  # type: ignore[arg-type]
         self.fabric.launch()
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank, verbose=False)
         self.codec = MeanScaleHyperprior(recipe.N, recipe.M, gains=len(recipe.lambdas))
