@@ -36,9 +36,7 @@ def source(tmp_path: Path) -> Path:
         shutil.copy(SOURCE / name, copy)
     without = shutil.ignore_patterns("*.so", "__pycache__", "*.safetensors")
     for name in ("csrc", "pylatent"):
-        shutil.copytree(
-            SOURCE / name, copy / name, ignore=without
-        )
+        shutil.copytree(SOURCE / name, copy / name, ignore=without)
     return copy
 
 
