@@ -6,8 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help venv install test lint format clean
+.PHONY: help venv install test demo lint format clean
 help:
+	@echo "make demo    compress, decompress and verify three photographs; results in demo-output/"
 	@echo "make test    build, install into $(VENV) and run the tests"
 	@echo "make lint    ruff, clang-format and mypy"
 	@echo "make format  let ruff and clang-format rewrite the sources"
@@ -31,6 +32,9 @@ install: $(VENV)/.ready
 test: export PYLATENT_REQUIRE_NATIVE ?= 1
 test: install
 	$(BIN)/pytest -q
+
+demo: install
+	$(BIN)/python examples/demo.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
