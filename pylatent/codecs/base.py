@@ -72,8 +72,8 @@ class Codec(nn.Module, ABC):
         """Level 0, quantised -> pixels (B, 3, H, W), aligned and not clamped."""
 
     @abstractmethod
-    def parameters_of(self, level: int, hats: Sequence[Tensor | None]) -> LevelParameters:
-        """Mean and scale of a level from the quantised deeper ones, differentiable."""
+    def parameters_of(self, level: int, hats: Sequence[Tensor | None], size: tuple[int, int]) -> LevelParameters:
+        """Mean and scale of a level from the quantised deeper ones, differentiable; `size` is the picture's."""
 
     @abstractmethod
     def bits_of(self, level: int, residual: Tensor, parameters: LevelParameters) -> Tensor:
@@ -131,7 +131,7 @@ class Codec(nn.Module, ABC):
         hats: list[Tensor | None] = [None] * self.num_levels
         means, scales, bits = [], [], []
         for level in reversed(range(self.num_levels)):
-            parameters = self.parameters_of(level, hats)
+            parameters = self.parameters_of(level, hats, latents.size)
             paid, passed = rounding(latents.levels[level] - parameters.mean, level)
             hats[level] = passed + parameters.mean
             means.append(parameters.mean)

@@ -121,12 +121,13 @@ class Hyperprior(Codec):
         weight = (quality - 1 - below).unsqueeze(1)
         return torch.exp(logs[below] * (1 - weight) + logs[above] * weight)[:, :, None, None]
 
-    def parameters_of(self, level: int, hats: Sequence[Tensor | None]) -> LevelParameters:
+    def parameters_of(self, level: int, hats: Sequence[Tensor | None], size: tuple[int, int]) -> LevelParameters:
         if level == 1:
             return LevelParameters(self.entropy_bottleneck.medians.view(-1, 1, 1))
         z_hat = hats[1]
         assert z_hat is not None
-        scale, mean = self._split(self.h_s(z_hat))
+        _, height, width = self.level_shapes(size)[0]
+        scale, mean = self._split(self.h_s(z_hat)[..., :height, :width])
         return LevelParameters(mean, scale)
 
     def bits_of(self, level: int, residual: Tensor, parameters: LevelParameters) -> Tensor:

@@ -1,1 +1,1 @@
-
+"""Training recipes; they need the extra `train`."""

@@ -23,6 +23,7 @@ from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.muon import Muon
 
+_WARM_UP_STEPS = 200
 LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)  # times 255^2 MSE; qualities 1 to 8
 
 
@@ -137,7 +138,8 @@ class Trainer:
 
     def _train_step(self, x: Tensor) -> Progress:
         recipe = self.recipe
-        rate = recipe.learning_rate * (1 - self.fraction) ** 2 * min(1.0, (self.step + 1) / 200)
+        warm_up = min(1.0, max((self.step + 1) / _WARM_UP_STEPS, 20 * self.fraction))
+        rate = recipe.learning_rate * (1 - self.fraction) ** 2 * warm_up
         for optimizer in (self.muon, self.adam):
             for group in optimizer.param_groups:
                 group["lr"] = rate

@@ -157,7 +157,7 @@ def test_damaged_streams_are_refused(codec):
 @torch.no_grad()
 def test_absurd_sizes_are_refused_before_allocation(codec):
     stream = codec.compress(picture(64, 64))[0]
-    with pytest.raises(FormatError, match="takes|declares"):
+    with pytest.raises(FormatError, match="at least"):
         codec.decode([dataclasses.replace(stream, size=(1 << 20, 1 << 20))])
 
 

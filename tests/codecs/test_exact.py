@@ -65,7 +65,7 @@ def test_weights_too_large_to_be_exact_are_refused(network):
 def test_weights_that_are_not_finite_are_refused(network):
     with torch.no_grad():
         network[2].weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(ModelError, match="layer 2 .* not finite"):
+    with pytest.raises(ModelError, match=r"layer 2 .* not finite"):
         exact_layers(network)
 
 

@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra `train`)")
+
+from pylatent import zoo
+from pylatent.cli.train import app
+from pylatent.train.muon import Muon, orthogonalize
+from pylatent.train.rd import Recipe, Trainer
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos" / "deep"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for number in range(2):
+        coarse = generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((96, 80), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+TINY = {"N": 4, "M": 6, "crop": 64, "batch": 2}
+
+
+def test_orthogonalize_makes_all_singular_values_near_one():
+    torch.manual_seed(0)
+    for shape in ((6, 40), (40, 6)):
+        values = torch.linalg.svdvals(orthogonalize(torch.randn(*shape)))
+        assert float(values.min()) > 0.5
+        assert float(values.max()) < 1.4
+
+
+def test_muon_descends():
+    torch.manual_seed(0)
+    target, weight = torch.randn(4, 3, 5, 5), torch.nn.Parameter(torch.zeros(4, 3, 5, 5))
+    optimizer = Muon([weight], lr=0.1)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (weight - target).pow(2).sum().backward()
+        optimizer.step()
+    assert float((weight.detach() - target).pow(2).mean()) < 0.2 * float(target.pow(2).mean())
+
+
+def test_training_lowers_the_loss(photos, tmp_path):
+    trainer = Trainer(
+        Recipe(**TINY, steps=80, learning_rate=1e-2, lambdas=(0.01, 0.05)), tmp_path / "run", precision="32-true"
+    )
+    trainer.prepare()
+    losses = []
+    trainer.run(photos, report=lambda progress: losses.append(progress.loss))
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def test_a_run_that_was_cut_resumes_where_it_was(photos, tmp_path):
+    recipe = Recipe(**TINY, steps=6, lambdas=(0.01, 0.05))
+    whole = Trainer(recipe, tmp_path / "run", precision="32-true")
+    whole.prepare()
+
+    def interrupt(progress):
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        whole.run(photos, every=2, report=interrupt)
+    again = Trainer(recipe, tmp_path / "run", precision="32-true")
+    again.prepare()
+    assert again.step == 4
+    again.run(photos, every=2)
+    assert again.step == 6
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()] == [2, 4, 6]
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_the_command_trains_and_exports_a_model(photos, tmp_path):
+    arguments = [
+        "rd",
+        str(photos),
+        "-o",
+        str(tmp_path / "run"),
+        "--name",
+        "tiny-1",
+        "--steps",
+        "2",
+        "--N",
+        "4",
+        "--M",
+        "6",
+    ]
+    result = CliRunner().invoke(app, [*arguments, "--crop", "64", "--batch", "2", "--precision", "32-true"])
+    assert result.exit_code == 0, result.output
+    codec = zoo.load(str(tmp_path / "run" / "tiny-1.safetensors"))
+    assert codec.qualities == (1.0, 8.0)
+    x = torch.rand(1, 3, 40, 24)
+    assert codec.decompress(codec.compress(x, 8)).shape == x.shape
+
+
+def test_wrong_arguments_of_the_command(tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = CliRunner().invoke(app, ["rd", str(tmp_path / "empty"), "--crop", "100"])
+    assert result.exit_code == 2
+    assert "multiple of 64" in result.output
+    result = CliRunner().invoke(
+        app, ["rd", str(tmp_path / "empty"), "--N", "4", "--M", "4", "-o", str(tmp_path / "run")]
+    )
+    assert result.exit_code != 0
+    assert isinstance(result.exception, FileNotFoundError)
