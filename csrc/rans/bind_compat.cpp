@@ -1,0 +1,279 @@
+// Python face of the CompressAI-compatible coder: `_C.compat`. Arrays come in as contiguous int32 (pylatent.compat
+// converts); lists of Python ints are read and written here, because numpy is several times slower at it.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <exception>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "common/parallel.h"
+#include "rans/compat_decoder.h"
+#include "rans/compat_encoder.h"
+#include "rans/compat_pmf.h"
+
+namespace py = pybind11;
+
+namespace pylatent::compat {
+namespace {
+
+using Ints = py::array_t<int32_t, py::array::c_style>;
+
+// Keeps the first exception of a parallel loop, whose body must not throw.
+class FirstError {
+ public:
+  template <class Fn>
+  void guard(Fn&& fn) noexcept {
+    try {
+      fn();
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+py::bytes to_bytes(const Stream& stream) {
+  return py::bytes(reinterpret_cast<const char*>(stream.begin), stream.bytes());
+}
+
+void require_equal_sizes(const Ints& symbols, const Ints& indexes) {
+  if (symbols.size() != indexes.size()) {
+    throw std::invalid_argument("`indexes` must be as long as `symbols` (" + std::to_string(symbols.size()) +
+                                "), got " + std::to_string(indexes.size()));
+  }
+}
+
+int32_t to_int32(PyObject* item, const char* name, Py_ssize_t i) {
+  py::object index;
+  if (!PyLong_Check(item)) {  // a numpy integer, say
+    index = py::reinterpret_steal<py::object>(PyNumber_Index(item));
+    if (!index) {
+      PyErr_Clear();
+      throw py::type_error(std::string("`") + name + "[" + std::to_string(i) + "]` must be an integer, got " +
+                           Py_TYPE(item)->tp_name);
+    }
+    item = index.ptr();
+  }
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(item, &overflow);
+  if (overflow != 0 || value != static_cast<int32_t>(value)) {
+    throw py::value_error(std::string("`") + name + "[" + std::to_string(i) + "]` must fit a 32-bit integer, got " +
+                          std::string(py::str(py::handle(item))));
+  }
+  return static_cast<int32_t>(value);
+}
+
+// Appends a list or tuple of ints. An element with its own __index__ may run Python code, hence the size is re-read.
+void append_ints(py::handle sequence, const char* name, std::vector<int32_t>& out) {
+  PyObject* list = sequence.ptr();
+  if (!PyList_Check(list) && !PyTuple_Check(list)) {
+    throw py::type_error(std::string("`") + name + "` must be a list of integers, got " + Py_TYPE(list)->tp_name);
+  }
+  out.reserve(out.size() + static_cast<size_t>(PySequence_Fast_GET_SIZE(list)));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list); ++i) {
+    const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(list, i));
+    out.push_back(to_int32(item.ptr(), name, i));
+  }
+}
+
+template <class T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::list to_list(const int32_t* values, size_t n) {
+  py::list list(n);
+  for (size_t i = 0; i < n; ++i) {
+    PyObject* value = PyLong_FromLong(values[i]);
+    if (!value) throw py::error_already_set();
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), value);
+  }
+  return list;
+}
+
+py::tuple flatten_rows(py::handle rows) {
+  if (!PyList_Check(rows.ptr()) && !PyTuple_Check(rows.ptr())) throw py::type_error("`cdfs` must be a list of lists");
+  std::vector<int32_t> values;
+  std::vector<int64_t> begin{0};
+  for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(rows.ptr()); ++k) {
+    const auto row = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(rows.ptr(), k));
+    append_ints(row, "cdfs row", values);
+    begin.push_back(static_cast<int64_t>(values.size()));
+  }
+  return py::make_tuple(to_array(values), to_array(begin));
+}
+
+std::shared_ptr<Tables> make_tables(const Ints& values, const py::array_t<int64_t, py::array::c_style>& row_begin,
+                                    const Ints& sizes, const Ints& offsets) {
+  const int64_t rows = row_begin.size() - 1;
+  if (rows < 0 || sizes.size() != rows || offsets.size() != rows) {
+    throw std::invalid_argument("`cdfs_sizes` and `offsets` must have one entry for each of the " +
+                                std::to_string(rows) + " rows of `cdfs`, got " + std::to_string(sizes.size()) +
+                                " and " + std::to_string(offsets.size()));
+  }
+  const int64_t* begin = row_begin.data();
+  for (int64_t k = 0; k < rows; ++k) {
+    if (begin[k] < 0 || begin[k] > begin[k + 1]) throw std::invalid_argument("`row_begin` must not decrease");
+  }
+  if (begin[rows] > values.size()) throw std::invalid_argument("`row_begin` must lie within `cdfs`");
+  return std::make_shared<Tables>(values.data(), begin, sizes.data(), offsets.data(), rows);
+}
+
+// `symbols` and `indexes` hold `count` equal streams one after the other.
+py::list encode_batch(const Ints& symbols, const Ints& indexes, int64_t count, const Tables& tables, int threads) {
+  require_equal_sizes(symbols, indexes);
+  if (count < 0 || (count == 0 ? symbols.size() != 0 : symbols.size() % count != 0)) {
+    throw std::invalid_argument("`symbols` cannot be divided into the streams");
+  }
+  std::vector<Stream> streams(static_cast<size_t>(count));
+  {
+    const py::gil_scoped_release release;
+    FirstError error;
+    const size_t n = count ? static_cast<size_t>(symbols.size() / count) : 0;
+    parallel_for(count, threads, [&](int64_t b) {
+      error.guard([&] {
+        const size_t first = static_cast<size_t>(b) * n;
+        streams[static_cast<size_t>(b)] = encode(symbols.data() + first, indexes.data() + first, n, tables);
+      });
+    });
+    error.rethrow();
+  }
+  py::list result(streams.size());
+  for (size_t b = 0; b < streams.size(); ++b) result[b] = to_bytes(streams[b]);
+  return result;
+}
+
+// The inverse: fills `symbols`, and checks that every stream ends where it should.
+void decode_batch(const std::vector<py::bytes>& data, const Ints& indexes, Ints& symbols, const Tables& tables,
+                  int threads) {
+  require_equal_sizes(symbols, indexes);
+  const int64_t count = static_cast<int64_t>(data.size());
+  if (count == 0 ? indexes.size() != 0 : indexes.size() % count != 0) {
+    throw std::invalid_argument("`indexes` cannot be divided among the streams");
+  }
+  std::vector<std::string_view> bytes(data.begin(), data.end());
+  int32_t* out = symbols.mutable_data();
+  const py::gil_scoped_release release;
+  FirstError error;
+  const size_t n = count ? static_cast<size_t>(indexes.size() / count) : 0;
+  parallel_for(count, threads, [&](int64_t b) {
+    error.guard([&] {
+      const std::string_view stream = bytes[static_cast<size_t>(b)];
+      const size_t first = static_cast<size_t>(b) * n;
+      Decoder decoder(reinterpret_cast<const uint8_t*>(stream.data()), stream.size());
+      decoder.decode(indexes.data() + first, n, tables, out + first);
+      decoder.expect_end();
+    });
+  });
+  error.rethrow();
+}
+
+// Two Python threads may call one coder at a time when the GIL is released: the mutex makes them take turns.
+class SharedEncoder {
+ public:
+  void append(const Ints& symbols, const Ints& indexes, std::shared_ptr<Tables> tables) {
+    require_equal_sizes(symbols, indexes);
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    encoder_.append(symbols.data(), indexes.data(), static_cast<size_t>(symbols.size()), std::move(tables));
+  }
+  py::bytes flush() {
+    Stream stream;
+    {
+      const py::gil_scoped_release release;
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stream = encoder_.flush();
+    }
+    return to_bytes(stream);
+  }
+
+ private:
+  std::mutex mutex_;
+  BufferedEncoder encoder_;
+};
+
+class SharedDecoder {
+ public:
+  explicit SharedDecoder(const py::bytes& bytes)
+      : bytes_(bytes), decoder_(reinterpret_cast<const uint8_t*>(bytes_.data()), bytes_.size()) {}
+
+  void decode(const Ints& indexes, Ints& symbols, const Tables& tables) {
+    require_equal_sizes(symbols, indexes);
+    run(indexes.data(), static_cast<size_t>(indexes.size()), symbols.mutable_data(), tables);
+  }
+  py::list decode_list(const py::list& indexes, const Tables& tables) {
+    std::vector<int32_t> values;
+    append_ints(indexes, "indexes", values);
+    run(values.data(), values.size(), values.data(), tables);
+    return to_list(values.data(), values.size());
+  }
+  void expect_end() const { decoder_.expect_end(); }
+
+ private:
+  void run(const int32_t* indexes, size_t n, int32_t* symbols, const Tables& tables) {
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    decoder_.decode(indexes, n, tables, symbols);
+  }
+
+  const std::string bytes_;
+  std::mutex mutex_;
+  Decoder decoder_;
+};
+
+}  // namespace
+}  // namespace pylatent::compat
+
+void bind_rans_compat(py::module_& parent) {
+  using namespace pylatent::compat;
+  py::module_ m = parent.def_submodule("compat", "CompressAI-compatible rANS coder (pylatent.compat.compressai)");
+
+  py::register_local_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const FormatError& e) {
+      py::set_error(py::module_::import("pylatent.errors").attr("FormatError"), e.what());
+    }
+  });
+
+  py::class_<Tables, std::shared_ptr<Tables>>(m, "Tables")
+      .def(py::init(&make_tables), py::arg("values"), py::arg("row_begin"), py::arg("sizes"), py::arg("offsets"));
+  m.def("flatten_rows", &flatten_rows, py::arg("rows"));
+  m.def(
+      "ints",
+      [](py::handle sequence, const char* name) {
+        std::vector<int32_t> values;
+        append_ints(sequence, name, values);
+        return to_array(values);
+      },
+      py::arg("sequence"), py::arg("name"));
+  m.def("to_list", [](const Ints& values) { return to_list(values.data(), static_cast<size_t>(values.size())); });
+  m.def("quantize_pmf", [](const py::array_t<float, py::array::c_style>& pmf, int precision) {
+    return to_array(quantize_pmf(pmf.data(), static_cast<size_t>(pmf.size()), precision));
+  });
+  m.def("encode_batch", &encode_batch, py::arg("symbols").noconvert(), py::arg("indexes").noconvert(), py::arg("count"),
+        py::arg("tables"), py::arg("threads"));
+  m.def("decode_batch", &decode_batch, py::arg("data"), py::arg("indexes").noconvert(), py::arg("symbols").noconvert(),
+        py::arg("tables"), py::arg("threads"));
+  py::class_<SharedEncoder>(m, "Encoder")
+      .def(py::init<>())
+      .def("append", &SharedEncoder::append, py::arg("symbols").noconvert(), py::arg("indexes").noconvert(),
+           py::arg("tables"))
+      .def("flush", &SharedEncoder::flush);
+  py::class_<SharedDecoder>(m, "Decoder")
+      .def(py::init<const py::bytes&>())
+      .def("decode", &SharedDecoder::decode, py::arg("indexes").noconvert(), py::arg("symbols").noconvert(),
+           py::arg("tables"))
+      .def("decode_list", &SharedDecoder::decode_list, py::arg("indexes"), py::arg("tables"))
+      .def("expect_end", &SharedDecoder::expect_end);
+}
