@@ -21,27 +21,6 @@ namespace {
 
 using Ints = py::array_t<int32_t, py::array::c_style>;
 
-// Keeps the first exception of a parallel loop, whose body must not throw.
-class FirstError {
- public:
-  template <class Fn>
-  void guard(Fn&& fn) noexcept {
-    try {
-      fn();
-    } catch (...) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr error_;
-};
-
 py::bytes to_bytes(const Stream& stream) {
   return py::bytes(reinterpret_cast<const char*>(stream.begin), stream.bytes());
 }
@@ -138,15 +117,11 @@ py::list encode_batch(const Ints& symbols, const Ints& indexes, int64_t count, c
   std::vector<Stream> streams(static_cast<size_t>(count));
   {
     const py::gil_scoped_release release;
-    FirstError error;
     const size_t n = count ? static_cast<size_t>(symbols.size() / count) : 0;
     parallel_for(count, threads, [&](int64_t b) {
-      error.guard([&] {
-        const size_t first = static_cast<size_t>(b) * n;
-        streams[static_cast<size_t>(b)] = encode(symbols.data() + first, indexes.data() + first, n, tables);
-      });
+      const size_t first = static_cast<size_t>(b) * n;
+      streams[static_cast<size_t>(b)] = encode(symbols.data() + first, indexes.data() + first, n, tables);
     });
-    error.rethrow();
   }
   py::list result(streams.size());
   for (size_t b = 0; b < streams.size(); ++b) result[b] = to_bytes(streams[b]);
@@ -164,18 +139,14 @@ void decode_batch(const std::vector<py::bytes>& data, const Ints& indexes, Ints&
   std::vector<std::string_view> bytes(data.begin(), data.end());
   int32_t* out = symbols.mutable_data();
   const py::gil_scoped_release release;
-  FirstError error;
   const size_t n = count ? static_cast<size_t>(indexes.size() / count) : 0;
   parallel_for(count, threads, [&](int64_t b) {
-    error.guard([&] {
-      const std::string_view stream = bytes[static_cast<size_t>(b)];
-      const size_t first = static_cast<size_t>(b) * n;
-      Decoder decoder(reinterpret_cast<const uint8_t*>(stream.data()), stream.size());
-      decoder.decode(indexes.data() + first, n, tables, out + first);
-      decoder.expect_end();
-    });
+    const std::string_view stream = bytes[static_cast<size_t>(b)];
+    const size_t first = static_cast<size_t>(b) * n;
+    Decoder decoder(reinterpret_cast<const uint8_t*>(stream.data()), stream.size());
+    decoder.decode(indexes.data() + first, n, tables, out + first);
+    decoder.expect_end();
   });
-  error.rethrow();
 }
 
 // Two Python threads may call one coder at a time when the GIL is released: the mutex makes them take turns.
@@ -234,8 +205,10 @@ class SharedDecoder {
 }  // namespace
 }  // namespace pylatent::compat
 
+namespace pylatent {
+
 void bind_rans_compat(py::module_& parent) {
-  using namespace pylatent::compat;
+  using namespace compat;
   py::module_ m = parent.def_submodule("compat", "CompressAI-compatible rANS coder (pylatent.compat.compressai)");
 
   py::register_local_exception_translator([](std::exception_ptr error) {
@@ -277,3 +250,5 @@ void bind_rans_compat(py::module_& parent) {
       .def("decode_list", &SharedDecoder::decode_list, py::arg("indexes"), py::arg("tables"))
       .def("expect_end", &SharedDecoder::expect_end);
 }
+
+}  // namespace pylatent

@@ -2,8 +2,9 @@
 
 One 64-bit state x in [2^31, 2^63), 32-bit little-endian words, 16-bit probabilities. Putting a bin of interval
 [s, s + f) gives x // f * 2^16 + x % f + s, after moving the low word of x to the output if x >= f * 2^47. The last bin
-of a table announces an escape: a count of 4-bit units and that many units, least significant first. Symbols are put
-last to first; the stream is [low(x), high(x), words], everything read forwards.
+of a table announces an escape: a count of nibbles and that many nibbles, least significant first. A nibble v is put in
+the same way with 4 bits: x * 16 + v, after moving a word if x >= 2^59. Symbols are put last to first; the stream is
+[low(x), high(x), words], everything read forwards.
 
 The names and arguments are those of `pylatent._C.compat`, so that either module can stand for the other.
 """
@@ -87,20 +88,20 @@ def _code(resolved: list[tuple[int, int, int]]) -> bytes:
     x = LOWER
     words: list[int] = []
 
-    def put(start: int, frequency: int) -> None:
+    def put(start: int, frequency: int, bits: int) -> None:
         nonlocal x
-        if x >= frequency << 47:
+        if x >= frequency << 63 - bits:
             words.append(x & WORD)
             x >>= 32
-        x = (x // frequency << 16) + x % frequency + start
+        x = (x // frequency << bits) + x % frequency + start
 
     for start, frequency, raw in reversed(resolved):
-        if raw >= 0:  # a 4-bit unit is a bin of frequency 2^12
+        if raw >= 0:
             nibbles = (raw.bit_length() + 3) // 4
             for j in reversed(range(nibbles)):
-                put((raw >> 4 * j & 15) << 12, 1 << 12)
-            put(nibbles << 12, 1 << 12)
-        put(start, frequency)
+                put(raw >> 4 * j & 15, 1, 4)
+            put(nibbles, 1, 4)
+        put(start, frequency, 16)
     words += [x >> 32, x & WORD]
     return np.array(words[::-1], dtype="<u4").tobytes()
 
