@@ -22,8 +22,12 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     mode = target.stat().st_mode if target.exists() else None
     if mode is not None and not stat.S_ISREG(mode):
-        with open(target, "wb") as direct:
-            yield direct
+        try:
+            with open(target, "wb") as direct:
+                yield direct
+        except OSError as error:
+            _name(error, path)
+            raise
         return
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
     descriptor = -1
@@ -36,12 +40,20 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         if descriptor >= 0:
             os.close(descriptor)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
+        _name(error, path)
         raise
+
+
+def _name(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Makes an OSError name the file that was asked for: a failed write names none, `open` the temporary one."""
+    if isinstance(error, OSError):
+        error.filename = os.fspath(path)
+        error.filename2 = None
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Output files appear whole or not at all."""
 
+import errno
 import os
 import stat
 
@@ -49,6 +50,15 @@ def test_devices_are_written_directly():
     assert not stat.S_ISREG(os.stat(os.devnull).st_mode)
 
 
-def test_a_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError) as caught:
         write_bytes(tmp_path / "none" / "a", b"x")
+    assert caught.value.filename == str(tmp_path / "none" / "a")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a'"):
+        write_bytes(tmp_path / "a", b"x")
+    assert os.listdir(tmp_path) == []

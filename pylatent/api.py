@@ -1,0 +1,167 @@
+"""The functions that most people call: a picture to the bytes of a `.lat` file and back."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, overload
+
+import torch
+from PIL import Image
+
+from pylatent import images, zoo
+from pylatent.coding.container import HASH_BYTES, LatFile
+from pylatent.errors import PylatentWarning
+from pylatent.evaluation.distortion import psnr
+from pylatent.search import find_quality
+from pylatent.zoo import load
+
+if TYPE_CHECKING:
+    from pylatent.codecs.base import Codec
+
+__all__ = ["compress", "decompress", "load"]
+
+_BPP_TOLERANCE = math.log(1.005)
+_PSNR_TOLERANCE = 0.02  # dB
+
+
+def compress(
+    image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor,
+    *,
+    quality: float | None = None,
+    target_bpp: float | None = None,
+    target_psnr: float | None = None,
+    model: str | os.PathLike[str] | Codec = "default",
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> bytes:
+    """Compresses a picture to the bytes of a `.lat` file.
+
+    image: a path, the bytes of a picture file, a Pillow image (converted as `pylatent.images` says), or a (3, H, W)
+        tensor: uint8, or floating point in [0, 1].
+    quality: in the model's range (1 to 8 for `default`), fractions welcome, rounded to 1/64; the model's own default
+        if none of the three is given.
+    target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
+    target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. A target out of the
+        model's range gives the nearest reachable file and a PylatentWarning that says what was reached.
+    model: a name, the path of a model file, or a codec from `load`; loading it once is faster for many pictures.
+    device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
+    threads: CPU threads, torch's own number if not given.
+
+    Raises ImageError, ModelError, and ValueError or TypeError for wrong arguments.
+    """
+    if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
+        raise ValueError("give only one of `quality`, `target_bpp` and `target_psnr`")
+    if device is not None and not isinstance(model, str | os.PathLike):
+        raise ValueError("`device` is for named models: move the codec with `.to(device)` before")
+    for name, value in (("target_bpp", target_bpp), ("target_psnr", target_psnr)):
+        if value is not None and not value > 0:
+            raise ValueError(f"`{name}` must be above 0, got {value}")
+    pixels = _pixels(image)
+    with _thread_limit(threads), torch.no_grad():
+        codec = load(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
+        model_hash = codec.fingerprint()[:HASH_BYTES]
+        x = pixels.to(codec.device)
+        x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
+        if target_bpp is None and target_psnr is None:
+            return LatFile(codec.name, model_hash, codec.compress(x, quality)[0]).to_bytes()
+        if codec.qualities is None:
+            raise ValueError(f"model {codec.name} has one fixed rate: no target can be searched for")
+        return _search(codec, model_hash, x, target_bpp, target_psnr)
+
+
+@overload
+def decompress(
+    data: bytes | str | os.PathLike[str],
+    *,
+    as_tensor: Literal[False] = False,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> Image.Image: ...
+@overload
+def decompress(
+    data: bytes | str | os.PathLike[str],
+    *,
+    as_tensor: Literal[True],
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> torch.Tensor: ...
+def decompress(
+    data: bytes | str | os.PathLike[str],
+    *,
+    as_tensor: bool = False,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> Image.Image | torch.Tensor:
+    """Decompresses a `.lat` file, given as bytes or as a path.
+
+    Returns a Pillow image, or with `as_tensor` the floating-point (3, H, W) tensor in [0, 1] on the CPU. The file names
+    its model, which is found among the installed ones. Raises FormatError for damaged bytes, ModelError for a model
+    that is not installed, MismatchError if the installed one computes something else than the writer's, OSError.
+    """
+    file = LatFile.from_bytes(data) if isinstance(data, bytes) else LatFile.read(data)
+    with _thread_limit(threads), torch.no_grad():
+        codec = zoo.find(file.model, file.model_hash, device=str(device or "cpu"))
+        x_hat = codec.decompress([file.stream])[0].cpu()
+    return x_hat if as_tensor else images.to_image(x_hat)
+
+
+def _pixels(image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor) -> torch.Tensor:
+    if not isinstance(image, torch.Tensor):
+        return images.read(image).tensor
+    if image.dim() != 3 or image.shape[0] != 3:
+        raise ValueError(f"`image` must have shape (3, H, W), got {tuple(image.shape)}")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise TypeError(f"`image` must be uint8 or floating point in [0, 1], got {image.dtype}")
+    return image
+
+
+def _search(
+    codec: Codec, model_hash: bytes, x: torch.Tensor, target_bpp: float | None, target_psnr: float | None
+) -> bytes:
+    files: dict[float, bytes] = {}
+    measured: dict[float, float] = {}
+    original = x[0].mul(255).round().byte().cpu()
+
+    def measure(quality: float) -> float:
+        stream = codec.compress(x, quality)[0]
+        files[quality] = LatFile(codec.name, model_hash, stream).to_bytes()
+        if target_psnr is not None:
+            measured[quality] = psnr(original, codec.decompress([stream])[0].cpu())
+            return measured[quality]
+        measured[quality] = 8 * len(files[quality]) / (x.shape[-2] * x.shape[-1])
+        return math.log(measured[quality])  # nearly linear in the quality
+
+    assert codec.qualities is not None
+    lowest, highest = codec.qualities
+    if target_bpp is not None:
+        wish = f"{target_bpp:g} bit per pixel"
+        chosen = find_quality(measure, math.log(target_bpp), codec.qualities, at_most=True, tolerance=_BPP_TOLERANCE)
+        missed = measured[chosen] > target_bpp or (chosen == highest and measured[chosen] < 0.99 * target_bpp)
+    else:
+        assert target_psnr is not None
+        wish = f"{target_psnr:g} dB"
+        chosen = find_quality(measure, target_psnr, codec.qualities, at_most=False, tolerance=_PSNR_TOLERANCE)
+        missed = measured[chosen] < target_psnr or (chosen == lowest and measured[chosen] > target_psnr + 0.1)
+    if missed:
+        reached = f"quality {chosen:g}, the nearest that model {codec.name} has, gives {measured[chosen]:.4g}"
+        warnings.warn(f"{wish} is out of reach for this picture: {reached}", PylatentWarning, stacklevel=3)
+    return files[chosen]
+
+
+@contextlib.contextmanager
+def _thread_limit(threads: int | None) -> Iterator[None]:
+    if threads is None:
+        yield
+        return
+    if threads < 1:
+        raise ValueError(f"`threads` must be at least 1, got {threads}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,144 @@
+"""Files and folders in, one output each: what `compress` and `decompress` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from pylatent._files import write_bytes
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain
+
+STREAM = Path("-")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the output that it becomes; `-` stands for standard input and output."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """The bytes of an output, the size of its input, and the rest of the line that reports it."""
+
+    data: bytes
+    bytes_in: int
+    remark: str
+
+
+def find_jobs(inputs: list[Path], output: Path | None, new_suffix: str, is_input: Callable[[Path], bool]) -> list[Job]:
+    """The jobs of a command line.
+
+    A folder stands for all files below it that `is_input` accepts, hidden ones excepted. Without `output`, an output
+    lies beside its input; otherwise `output` names the file, or for several inputs and for folders the folder, in
+    which an input folder's structure is kept. Raises typer.BadParameter.
+    """
+    many = len(inputs) > 1 or inputs[0].is_dir()
+    if many and (STREAM in inputs or output == STREAM):
+        raise typer.BadParameter("standard input and output ('-') carry one picture, not several")
+    if many and output is not None and output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"-o must be a folder for several inputs, but {output} is a file")
+    into = output if many or (output is not None and output.is_dir()) else None
+
+    def target(source: Path, below: Path) -> Path:
+        if into is not None:
+            return (into / below).with_suffix(new_suffix)
+        if output is not None:
+            return output
+        return STREAM if source == STREAM else source.with_suffix(new_suffix)
+
+    jobs = []
+    for given in inputs:
+        if given.is_dir():
+            found = [path for path in sorted(given.rglob("*")) if is_input(path) and path.is_file()]
+            visible = [
+                path for path in found if not any(part.startswith(".") for part in path.relative_to(given).parts)
+            ]
+            if not visible:
+                raise typer.BadParameter(f"the folder {given} holds no file to work on")
+            jobs += [Job(path, target(path, path.relative_to(given))) for path in visible]
+        else:
+            jobs.append(Job(given, target(given, Path(given.name))))
+    return jobs
+
+
+def read_source(source: Path) -> bytes:
+    """The bytes of an input file or of standard input; OSError."""
+    return sys.stdin.buffer.read() if source == STREAM else source.read_bytes()
+
+
+def check_target(target: Path) -> None:
+    """Raises typer.BadParameter where binary data would go to a terminal."""
+    if target == STREAM and sys.stdout.isatty():
+        raise typer.BadParameter("not writing binary data to a terminal: give -o, or redirect standard output")
+
+
+def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool, quiet: bool) -> None:
+    """Does the jobs one by one, reports each on stderr, and ends the command with exit code 1 if any failed.
+
+    A failed job leaves no output and does not stop the others. No output file is overwritten without `force`, and
+    never one that this very run has written.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    hidden = quiet or not console.is_terminal
+    sources: dict[Path, Path] = {}
+    bytes_in = bytes_out = 0
+    # stdout is not redirected: it carries data, or goes elsewhere than the bar.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=hidden) as bar:
+        task = bar.add_task(doing, total=len(jobs))
+        for job in jobs:
+            bar.update(task, description=f"{doing} {job.source.name[-40:]}")
+            try:
+                done = _do(job, work, force, sources)
+            except (KeyboardInterrupt, BrokenPipeError):
+                raise
+            except Exception as error:
+                text = explain(error)
+                complain(text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}")
+            else:
+                sources[job.target.resolve()] = job.source
+                bytes_in, bytes_out = bytes_in + done.bytes_in, bytes_out + len(done.data)
+                if not quiet:
+                    console.print(f"{job.source} -> {job.target}  {done.remark}")
+            bar.advance(task)
+    failed = len(jobs) - len(sources)
+    if len(jobs) > 1 and not quiet:
+        console.print(
+            f"{len(sources)} of {len(jobs)} files, {bytes_text(bytes_in)} -> {bytes_text(bytes_out)}"
+            + (f"; {failed} failed" if failed else "")
+        )
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _do(job: Job, work: Callable[[Job], Done], force: bool, sources: dict[Path, Path]) -> Done:
+    if job.target != STREAM:
+        earlier = sources.get(job.target.resolve())
+        if earlier is not None:
+            raise FileExistsError(f"{job.target} has just been made from {earlier}: give the inputs different names")
+        if job.target.is_file() and not force:
+            raise FileExistsError(f"{job.target} exists: --force overwrites it, -o names another output")
+    done = work(job)
+    if job.target == STREAM:
+        sys.stdout.buffer.write(done.data)
+        sys.stdout.buffer.flush()
+    else:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(job.target, done.data)
+    return done

@@ -1,0 +1,90 @@
+"""pylatent compress: pictures to .lat files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run
+from pylatent.cli._report import bytes_text, complain, failures_reported
+
+# What a folder is searched for.
+_PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
+
+
+def compress(
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, or - for standard input.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File, folder (for several inputs), or - for standard output.")
+    ] = None,
+    quality: Annotated[
+        float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
+    ] = None,
+    target_bpp: Annotated[
+        float | None, typer.Option(help="At most so many bits per pixel, by search over the quality.", min=0)
+    ] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(help="At least so many dB, by search over the quality.", min=0)
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
+    device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Compress pictures: photo.png to photo.lat beside it.
+
+    Pictures of any kind that Pillow reads are taken as 8-bit sRGB; whatever had to be converted for that is reported.
+    A folder is searched for pictures at any depth.
+    """
+    if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
+        raise typer.BadParameter("give only one of --quality, --target-bpp and --target-psnr")
+    jobs = find_jobs(inputs, output, ".lat", lambda path: _PICTURES.fullmatch(path.suffix) is not None)
+    check_target(jobs[0].target)
+    with failures_reported():
+        from pylatent import api, images
+        from pylatent.coding.container import LatFile
+
+        codec = api.load(model, device=device)
+        _check_rate(codec, quality, target_bpp, target_psnr)
+
+        def work(job: Job) -> Done:
+            data = read_source(job.source)
+            try:
+                picture = images.read(data)
+            except images.ImageError as error:
+                raise images.ImageError(str(error).replace("the picture", str(job.source), 1)) from error
+            if picture.notes and not quiet:
+                complain(f"{job.source}: {', '.join(picture.notes)}")
+            coded = api.compress(
+                picture.tensor,
+                quality=quality,
+                target_bpp=target_bpp,
+                target_psnr=target_psnr,
+                model=codec,
+                threads=threads,
+            )
+            return Done(coded, len(data), _summary(LatFile.from_bytes(coded), len(data), len(coded)))
+
+        run(jobs, work, doing="compressing", force=force, quiet=quiet)
+
+
+def _check_rate(codec, quality, target_bpp, target_psnr) -> None:  # type: ignore[no-untyped-def]
+    if codec.qualities is None:
+        if (quality, target_bpp, target_psnr) != (None, None, None):
+            raise typer.BadParameter(f"model {codec.name} has one fixed rate: no quality or target can be given")
+    elif quality is not None and not codec.qualities[0] <= quality <= codec.qualities[1]:
+        lowest, highest = codec.qualities
+        raise typer.BadParameter(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {quality:g}")
+
+
+def _summary(file, before: int, after: int) -> str:  # type: ignore[no-untyped-def]
+    height, width = file.stream.size
+    quality = "" if file.stream.quality is None else f"quality {file.stream.quality:.4g}, "
+    bpp = 8 * after / (height * width)
+    return (
+        f"{width}x{height}, {quality}{bytes_text(before)} -> {bytes_text(after)}, {bpp:.3f} bpp, 1:{before / after:.1f}"
+    )

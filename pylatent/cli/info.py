@@ -1,0 +1,76 @@
+"""pylatent info: what a .lat file is, without its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pylatent.cli._batch import find_jobs, read_source
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, failures_reported
+
+
+def info(
+    inputs: Annotated[list[Path], typer.Argument(help=".lat files, folders of them, or - for standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Describe .lat files: picture, model, quality, and where the bits go."""
+    jobs = find_jobs(inputs, None, "", lambda path: path.suffix.lower() == ".lat")
+    failed = False
+    with failures_reported():
+        for job in jobs:
+            try:
+                facts = _facts(str(job.source), read_source(job.source))
+            except Exception as error:
+                text = explain(error)
+                complain(text if str(job.source) in text else f"{job.source}: {text}")
+                failed = True
+            else:
+                print(json.dumps(facts) if as_json else _text(facts))
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _facts(name: str, data: bytes) -> dict[str, Any]:
+    from pylatent.coding.container import VERSION, LatFile
+
+    file = LatFile.from_bytes(data)
+    height, width = file.stream.size
+    sizes = [len(section) for section in file.stream.sections]
+    levels = range(len(sizes) - 1, -1, -1)
+    return {
+        "file": name,
+        "format_version": VERSION,
+        "width": width,
+        "height": height,
+        "model": file.model,
+        "model_hash": file.model_hash.hex(),
+        "quality": file.stream.quality,
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (height * width),
+        "sections": [
+            {"level": level, "bytes": size, "bpp": 8 * size / (height * width)}
+            for level, size in zip(levels, sizes, strict=True)
+        ],
+        "overhead_bytes": len(data) - sum(sizes),
+    }
+
+
+def _text(facts: dict[str, Any]) -> str:
+    pixels = facts["width"] * facts["height"]
+
+    def amount(size: int) -> str:
+        return f"{bytes_text(size):>8}  {8 * size / pixels:.4f} bit per pixel"
+
+    quality = "fixed rate" if facts["quality"] is None else f"{facts['quality']:.4g}"
+    lines = [
+        f"{facts['file']}: pylatent picture, .lat version {facts['format_version']}",
+        f"  picture   {facts['width']}x{facts['height']} pixels",
+        f"  model     {facts['model']}, hash {facts['model_hash']}",
+        f"  quality   {quality}",
+        f"  size    {amount(facts['bytes'])}, 1:{3 * pixels / facts['bytes']:.1f} of 8-bit RGB",
+    ]
+    lines += [f"  level {part['level']} {amount(part['bytes'])}" for part in facts["sections"]]
+    return "\n".join([*lines, f"  header  {amount(facts['overhead_bytes'])}"])
