@@ -11,7 +11,7 @@ from pylatent.errors import FormatError, ModelError
 
 
 class FakeCodec:
-    """Quality q from 1 to 8 quantises pixels in steps of about 2^(8-q) of 255; `variable=False` makes a fixed-rate one."""
+    """Quality q from 1 to 8 quantises pixels in steps of 2^(8-q); `variable=False` makes a fixed-rate codec."""
 
     device = torch.device("cpu")
 

@@ -8,24 +8,27 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pylatent.cli import bench, compress, config, decompress, info, models
+from pylatent.cli import bench, compress, config, decompress, info, models, train
 from pylatent.cli._report import EXIT_INTERRUPTED, complain
+
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="pylatent",
     help="Learned image compression: photo.png to a small photo.lat and back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
 app.command("info")(info.info)
 app.add_typer(models.app, name="models")
+app.add_typer(train.app, name="train")
 app.command("bench")(bench.bench)
 app.command("config")(config.config)
 
@@ -47,31 +50,16 @@ def _options(
     pass
 
 
-# Verbs whose options are defined beside heavy imports: they are loaded when called.
-
-_FORWARDED: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-
-@app.command("eval", context_settings=_FORWARDED)
+@app.command(
+    "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
 def _eval(context: typer.Context) -> None:
     """Compress a folder and measure it: bpp, PSNR, MS-SSIM, speed, against JPEG and WebP."""
     from pylatent.cli.eval import evaluate
 
-    _forward(evaluate, "eval", context.args)
-
-
-@app.command("train", context_settings=_FORWARDED)
-def _train(context: typer.Context) -> None:
-    """Train a model on a folder of pictures."""
-    from pylatent.cli.train import train
-
-    _forward(train, "train", context.args)
-
-
-def _forward(function: Any, verb: str, arguments: list[str]) -> None:
-    inner = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-    inner.command(verb)(function)
-    inner(args=arguments, prog_name=f"pylatent {verb}")
+    inner = typer.Typer(pretty_exceptions_enable=False, context_settings=_HELP)
+    inner.command("eval")(evaluate)
+    inner(args=context.args, prog_name="pylatent eval")
 
 
 def main(arguments: list[str] | None = None) -> None:
