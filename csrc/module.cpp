@@ -6,10 +6,12 @@ namespace py = pybind11;
 namespace pylatent {
 void bind_common(py::module_& m);
 void bind_rans_compat(py::module_& m);
+void bind_rans(py::module_& m);
 }  // namespace pylatent
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "pylatent's native core (internal; use the Python functions)";
   pylatent::bind_common(m);
   pylatent::bind_rans_compat(m);
+  pylatent::bind_rans(m);
 }

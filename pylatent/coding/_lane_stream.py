@@ -11,8 +11,8 @@ from pylatent.errors import FormatError
 MAX_LANES_LOG2 = 6
 ESCAPES, SEGMENTS = 8, 16
 SAMPLES = 4096
-# A lane costs about 24 bits: one per 20000 bits keeps that below 0.12 %. A segment of 2**21 bits feeds 64 lanes.
-BITS_PER_LANE = 20000
+# A lane costs about 24 bits: one per 24000 bits keeps that below 0.1 %. A segment of 2**21 bits feeds 64 lanes.
+BITS_PER_LANE = 24000
 BITS_PER_SEGMENT = 1 << 21
 MAX_SEGMENTS = 256
 

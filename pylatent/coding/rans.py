@@ -67,8 +67,10 @@ def encode_batch(
     for v, w in zip(values, which, strict=True):
         if v.shape != w.shape:
             raise ValueError(f"`indexes` must have the shape of `symbols`, {tuple(v.shape)}, got {tuple(w.shape)}")
-    _warn_if_slow()
-    del workers
+    if _native.why_not_native() is None:
+        addresses = [(v.data_ptr(), _SYMBOL_CODES[v.dtype]) for v in values]
+        return tables.native.encode(addresses, _addresses(which), [v.numel() for v in values], workers)
+    _warn_slow()
     return [
         encode_stream(v.numpy().ravel().astype(np.int64), _index_array(w, tables), tables.lanes)
         for v, w in zip(values, which, strict=True)
@@ -83,10 +85,17 @@ def decode_batch(
     if len(data) != len(indexes):
         raise ValueError(f"`indexes` must have as many items as `data`, {len(data)}, got {len(indexes)}")
     which = [_checked("indexes", i, _INDEX_CODES) for i in indexes]
-    _warn_if_slow()
-    del workers
+    for d in data:
+        if not isinstance(d, bytes):
+            raise TypeError(f"`data` must be bytes, got {type(d).__name__}")
+    if _native.why_not_native() is None:
+        out = [torch.empty(w.shape, dtype=torch.int32) for w in which]
+        sizes = [w.numel() for w in which]
+        tables.native.decode(list(data), _addresses(which), [o.data_ptr() for o in out], sizes, workers)
+        return out
+    _warn_slow()
     return [
-        torch.from_numpy(decode_stream(bytes(d), _index_array(w, tables), tables.lanes).astype(np.int32)).view(w.shape)
+        torch.from_numpy(decode_stream(d, _index_array(w, tables), tables.lanes).astype(np.int32)).view(w.shape)
         for d, w in zip(data, which, strict=True)
     ]
 
@@ -97,6 +106,10 @@ def _checked(name: str, tensor: Any, codes: dict[torch.dtype, int]) -> torch.Ten
         got = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
         raise TypeError(f"`{name}` must be a tensor of {expected}, got {got}")
     return tensor.detach().cpu().contiguous()
+
+
+def _addresses(indexes: list[torch.Tensor]) -> list[tuple[int, int]]:
+    return [(i.data_ptr(), _INDEX_CODES[i.dtype]) for i in indexes]
 
 
 def _index_array(indexes: torch.Tensor, tables: CdfTables) -> np.ndarray:
@@ -111,9 +124,9 @@ def _index_array(indexes: torch.Tensor, tables: CdfTables) -> np.ndarray:
 _warned = False
 
 
-def _warn_if_slow() -> None:
+def _warn_slow() -> None:
     global _warned
-    if not _warned and _native.why_not_native() is not None:
+    if not _warned:
         _warned = True
         warnings.warn(
             f"the entropy coder runs in NumPy, which is slow: {_native.why_not_native()}", PylatentWarning, stacklevel=4

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pylatent import _native
 from pylatent.coding._lane_tables import LaneTables
 
 OFFSET_LIMIT = 1 << 30
@@ -76,6 +77,12 @@ class CdfTables:
     def lanes(self) -> LaneTables:
         """The tables of the lane format, which follow from these by the integer rule of docs/format.md."""
         return LaneTables.derive(self.cdf, self.length, self.offset, self.precision)
+
+    @cached_property
+    def native(self) -> Any:
+        """The native core's form of `lanes`; built once."""
+        t = self.lanes
+        return _native.core().LaneTables(t.precision, t.extra, t.low, t.count, t.row, t.cdf, t.entropy)
 
     def flat(self) -> np.ndarray:
         """The valid entries of all rows, concatenated: int32, 1-D, `sum(length)` long."""

@@ -1,0 +1,67 @@
+#include "common/cpu.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+#if defined(_MSC_VER) && defined(_M_X64)
+#include <immintrin.h>
+#include <intrin.h>
+#endif
+
+namespace pylatent {
+namespace {
+
+Simd detect() {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2")) return Simd::scalar;
+  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return wide ? Simd::avx512 : Simd::avx2;
+#elif defined(_MSC_VER) && defined(_M_X64)
+  int leaf[4];
+  __cpuid(leaf, 0);
+  if (leaf[0] < 7) return Simd::scalar;
+  __cpuid(leaf, 1);
+  if (!(leaf[2] & (1 << 27))) return Simd::scalar;  // the operating system saves vector registers
+  const unsigned long long saved = _xgetbv(0);
+  __cpuidex(leaf, 7, 0);
+  const bool avx2 = (leaf[1] & (1 << 5)) && (leaf[1] & (1 << 8)) && (saved & 6) == 6;
+  const int wide = (1 << 16) | (1 << 17) | (1 << 30) | (1 << 31);
+  if (!avx2) return Simd::scalar;
+  return (leaf[1] & wide) == wide && (saved & 0xe6) == 0xe6 ? Simd::avx512 : Simd::avx2;
+#else
+  return Simd::scalar;
+#endif
+}
+
+Simd choose() {
+  const Simd best = detect();
+  const char* wanted = std::getenv("PYLATENT_SIMD");
+  if (wanted == nullptr) return best;
+  for (Simd level : {Simd::scalar, Simd::avx2, Simd::avx512}) {
+    if (std::strcmp(wanted, simd_name(level)) == 0) return level < best ? level : best;
+  }
+  return best;
+}
+
+}  // namespace
+
+Simd simd_level() {
+  static const Simd level = choose();
+  return level;
+}
+
+const char* simd_name(Simd level) {
+  switch (level) {
+    case Simd::avx512:
+      return "avx512";
+    case Simd::avx2:
+      return "avx2";
+    default:
+      return "scalar";
+  }
+}
+
+}  // namespace pylatent
