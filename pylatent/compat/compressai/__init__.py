@@ -14,16 +14,20 @@ Tables are prepared once: for tensors and `CdfTables` as long as these live (a t
 is prepared again), and by `decode_stream` and `BufferedRansEncoder` also for lists and arrays, which are recognised by
 identity. So do not change lists or arrays between calls on the same object; pass new ones instead.
 
-`install()` makes CompressAI's own models and entropy models use this coder.
+`install()` makes CompressAI's own models and entropy models use this coder; `as_compressai(codec)` is the other way
+round: one of our codecs behind CompressAI's interface.
 """
 
 from pylatent.compat.compressai._coder import BufferedRansEncoder, RansDecoder, RansEncoder, pmf_to_quantized_cdf
 from pylatent.compat.compressai._install import install, installed, uninstall
+from pylatent.compat.compressai._view import CompressAIView, as_compressai
 
 __all__ = [
     "BufferedRansEncoder",
+    "CompressAIView",
     "RansDecoder",
     "RansEncoder",
+    "as_compressai",
     "install",
     "installed",
     "pmf_to_quantized_cdf",
