@@ -1,17 +1,20 @@
 // Python face of the CompressAI-compatible coder: `_C.compat`. Arrays come in as contiguous int32 (pylatent.compat
-// converts); lists of Python ints are read and written here, because numpy is several times slower at it.
+// converts).
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/parallel.h"
 #include "rans/compat_decoder.h"
+#include "rans/compat_elementwise.h"
 #include "rans/compat_encoder.h"
+#include "rans/compat_lists.h"
 #include "rans/compat_pmf.h"
 
 namespace py = pybind11;
@@ -19,7 +22,7 @@ namespace py = pybind11;
 namespace pylatent::compat {
 namespace {
 
-using Ints = py::array_t<int32_t, py::array::c_style>;
+using Floats = py::array_t<float, py::array::c_style>;
 
 py::bytes to_bytes(const Stream& stream) {
   return py::bytes(reinterpret_cast<const char*>(stream.begin), stream.bytes());
@@ -30,66 +33,6 @@ void require_equal_sizes(const Ints& symbols, const Ints& indexes) {
     throw std::invalid_argument("`indexes` must be as long as `symbols` (" + std::to_string(symbols.size()) +
                                 "), got " + std::to_string(indexes.size()));
   }
-}
-
-int32_t to_int32(PyObject* item, const char* name, Py_ssize_t i) {
-  py::object index;
-  if (!PyLong_Check(item)) {  // a numpy integer, say
-    index = py::reinterpret_steal<py::object>(PyNumber_Index(item));
-    if (!index) {
-      PyErr_Clear();
-      throw py::type_error(std::string("`") + name + "[" + std::to_string(i) + "]` must be an integer, got " +
-                           Py_TYPE(item)->tp_name);
-    }
-    item = index.ptr();
-  }
-  int overflow = 0;
-  const long long value = PyLong_AsLongLongAndOverflow(item, &overflow);
-  if (overflow != 0 || value != static_cast<int32_t>(value)) {
-    throw py::value_error(std::string("`") + name + "[" + std::to_string(i) + "]` must fit a 32-bit integer, got " +
-                          std::string(py::str(py::handle(item))));
-  }
-  return static_cast<int32_t>(value);
-}
-
-// Appends a list or tuple of ints. An element with its own __index__ may run Python code, hence the size is re-read.
-void append_ints(py::handle sequence, const char* name, std::vector<int32_t>& out) {
-  PyObject* list = sequence.ptr();
-  if (!PyList_Check(list) && !PyTuple_Check(list)) {
-    throw py::type_error(std::string("`") + name + "` must be a list of integers, got " + Py_TYPE(list)->tp_name);
-  }
-  out.reserve(out.size() + static_cast<size_t>(PySequence_Fast_GET_SIZE(list)));
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list); ++i) {
-    const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(list, i));
-    out.push_back(to_int32(item.ptr(), name, i));
-  }
-}
-
-template <class T>
-py::array_t<T> to_array(const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
-}
-
-py::list to_list(const int32_t* values, size_t n) {
-  py::list list(n);
-  for (size_t i = 0; i < n; ++i) {
-    PyObject* value = PyLong_FromLong(values[i]);
-    if (!value) throw py::error_already_set();
-    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), value);
-  }
-  return list;
-}
-
-py::tuple flatten_rows(py::handle rows) {
-  if (!PyList_Check(rows.ptr()) && !PyTuple_Check(rows.ptr())) throw py::type_error("`cdfs` must be a list of lists");
-  std::vector<int32_t> values;
-  std::vector<int64_t> begin{0};
-  for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(rows.ptr()); ++k) {
-    const auto row = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(rows.ptr(), k));
-    append_ints(row, "cdfs row", values);
-    begin.push_back(static_cast<int64_t>(values.size()));
-  }
-  return py::make_tuple(to_array(values), to_array(begin));
 }
 
 std::shared_ptr<Tables> make_tables(const Ints& values, const py::array_t<int64_t, py::array::c_style>& row_begin,
@@ -149,6 +92,27 @@ void decode_batch(const std::vector<py::bytes>& data, const Ints& indexes, Ints&
   });
 }
 
+Ints count_below_array(const Floats& values, const Floats& thresholds) {
+  Ints counts(std::vector<py::ssize_t>(values.shape(), values.shape() + values.ndim()));
+  int32_t* out = counts.mutable_data();
+  const py::gil_scoped_release release;
+  count_below(values.data(), static_cast<size_t>(values.size()), thresholds.data(),
+              static_cast<size_t>(thresholds.size()), out);
+  return counts;
+}
+
+std::optional<Ints> round_residuals_array(const Floats& values, const std::optional<Floats>& means) {
+  if (means && means->size() != values.size()) throw std::invalid_argument("`means` must be as long as `values`");
+  Ints symbols(values.size());
+  int32_t* out = symbols.mutable_data();
+  bool within;
+  {
+    const py::gil_scoped_release release;
+    within = round_residuals(values.data(), means ? means->data() : nullptr, static_cast<size_t>(values.size()), out);
+  }
+  return within ? std::optional<Ints>(std::move(symbols)) : std::nullopt;
+}
+
 // Two Python threads may call one coder at a time when the GIL is released: the mutex makes them take turns.
 class SharedEncoder {
  public:
@@ -178,25 +142,21 @@ class SharedDecoder {
   explicit SharedDecoder(const py::bytes& bytes)
       : bytes_(bytes), decoder_(reinterpret_cast<const uint8_t*>(bytes_.data()), bytes_.size()) {}
 
-  void decode(const Ints& indexes, Ints& symbols, const Tables& tables) {
+  void decode(const Ints& indexes, Ints& symbols, const Tables& tables) {  // which may be the same array
     require_equal_sizes(symbols, indexes);
-    run(indexes.data(), static_cast<size_t>(indexes.size()), symbols.mutable_data(), tables);
+    int32_t* out = symbols.mutable_data();
+    const py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    decoder_.decode(indexes.data(), static_cast<size_t>(indexes.size()), tables, out);
   }
   py::list decode_list(const py::list& indexes, const Tables& tables) {
-    std::vector<int32_t> values;
-    append_ints(indexes, "indexes", values);
-    run(values.data(), values.size(), values.data(), tables);
-    return to_list(values.data(), values.size());
+    Ints values = ints_from_list(indexes, "indexes");
+    decode(values, values, tables);
+    return list_from_ints(values);
   }
   void expect_end() const { decoder_.expect_end(); }
 
  private:
-  void run(const int32_t* indexes, size_t n, int32_t* symbols, const Tables& tables) {
-    const py::gil_scoped_release release;
-    const std::lock_guard<std::mutex> lock(mutex_);
-    decoder_.decode(indexes, n, tables, symbols);
-  }
-
   const std::string bytes_;
   std::mutex mutex_;
   Decoder decoder_;
@@ -222,18 +182,14 @@ void bind_rans_compat(py::module_& parent) {
   py::class_<Tables, std::shared_ptr<Tables>>(m, "Tables")
       .def(py::init(&make_tables), py::arg("values"), py::arg("row_begin"), py::arg("sizes"), py::arg("offsets"));
   m.def("flatten_rows", &flatten_rows, py::arg("rows"));
-  m.def(
-      "ints",
-      [](py::handle sequence, const char* name) {
-        std::vector<int32_t> values;
-        append_ints(sequence, name, values);
-        return to_array(values);
-      },
-      py::arg("sequence"), py::arg("name"));
-  m.def("to_list", [](const Ints& values) { return to_list(values.data(), static_cast<size_t>(values.size())); });
-  m.def("quantize_pmf", [](const py::array_t<float, py::array::c_style>& pmf, int precision) {
-    return to_array(quantize_pmf(pmf.data(), static_cast<size_t>(pmf.size()), precision));
+  m.def("ints", &ints_from_list, py::arg("sequence"), py::arg("name"));
+  m.def("to_list", &list_from_ints, py::arg("values"));
+  m.def("quantize_pmf", [](const Floats& pmf, int precision) {
+    const std::vector<int32_t> cdf = quantize_pmf(pmf.data(), static_cast<size_t>(pmf.size()), precision);
+    return Ints(static_cast<py::ssize_t>(cdf.size()), cdf.data());
   });
+  m.def("count_below", &count_below_array, py::arg("values").noconvert(), py::arg("thresholds").noconvert());
+  m.def("round_residuals", &round_residuals_array, py::arg("values").noconvert(), py::arg("means").noconvert());
   m.def("encode_batch", &encode_batch, py::arg("symbols").noconvert(), py::arg("indexes").noconvert(), py::arg("count"),
         py::arg("tables"), py::arg("threads"));
   m.def("decode_batch", &decode_batch, py::arg("data"), py::arg("indexes").noconvert(), py::arg("symbols").noconvert(),

@@ -110,6 +110,40 @@ def test_entropy_models(entropy):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("largest", [4.0e6, 5.0e6, 1.2e8])
+def test_rounding(entropy, largest):
+    """Ties go to even; from 2^22 on another path rounds."""
+    gaussian = entropy.GaussianConditional(SCALES)
+    gaussian.update()
+    y = torch.cat([torch.arange(-40, 40) / 4, torch.tensor([-0.0, largest + 0.5, 0.49999997, -0.50000006])]).view(
+        1, 4, -1
+    )
+    means = torch.where(torch.arange(21) % 2 == 0, 0.0, 0.25).expand_as(y).contiguous()
+    indexes = torch.full(y.shape, 20)
+    expected = [
+        gaussian.compress(y, indexes),
+        gaussian.compress(y, indexes, means),
+        gaussian.compress(-y, indexes, means),
+    ]
+    with compat.installed():
+        assert gaussian.compress(y, indexes) == expected[0]
+        assert gaussian.compress(y, indexes, means) == expected[1]
+        assert gaussian.compress(-y, indexes, means) == expected[2]
+
+
+def test_own_quantize_is_used(entropy):
+    class Coarse(entropy.GaussianConditional):
+        def quantize(self, inputs, mode, means=None):
+            return 3 * super().quantize(inputs, mode, means)
+
+    gaussian = Coarse(SCALES)
+    gaussian.update()
+    y, indexes = torch.arange(12.0).view(1, 3, 4), torch.full((1, 3, 4), 30)
+    expected = gaussian.compress(y, indexes)
+    with compat.installed():
+        assert gaussian.compress(y, indexes) == expected
+
+
 def test_variable_rate_bottleneck(entropy):
     if not hasattr(entropy, "EntropyBottleneckVbr"):
         pytest.skip("this CompressAI has no variable-rate models")

@@ -134,7 +134,7 @@ def _attributes(models: ModuleType, ans: ModuleType) -> list[tuple[Any, str, Any
             _required(importlib.import_module("compressai.entropy_models.entropy_models_vbr"), "EntropyModelVbr")
         )
     for cls in classes:
-        attributes.append((cls, "compress", _compress(_required(cls, "compress"))))
+        attributes.append((cls, "compress", _compress(_required(cls, "compress"), _required(cls, "quantize"))))
         attributes.append((cls, "decompress", _decompress(_required(cls, "decompress"))))
     return attributes
 
@@ -183,23 +183,26 @@ class _CoderAttribute:
         owner.__dict__[self._name] = self._theirs() if isinstance(value, self._ours) else value
 
 
-def _compress(theirs: Callable) -> Callable:
+def _compress(theirs: Callable, quantize: Callable) -> Callable:
     def compress(
         self: Any, inputs: Tensor, indexes: Tensor, means: Tensor | None = None, qs: Any = None
     ) -> list[bytes]:
         if self.entropy_coder.name != "ans":
             return theirs(self, inputs, indexes, means, *_given(qs))
-        if qs is None:
-            symbols = self.quantize(inputs, "symbols", means)
-        else:
-            symbols = self.quantize_variable(inputs, "symbols", means=means, qs=qs)
+        symbols = None
+        if qs is not None:
+            symbols = _flat(self.quantize_variable(inputs, "symbols", means=means, qs=qs))
+        elif type(self).quantize is quantize:
+            symbols = _round(inputs, means)
+        if symbols is None:
+            symbols = _flat(self.quantize(inputs, "symbols", means))
         if inputs.dim() < 2:
             raise ValueError(f"`inputs` must have at least 2 dimensions, got shape {tuple(inputs.shape)}")
         if inputs.shape != indexes.shape:
             raise ValueError(f"`indexes` must have shape {tuple(inputs.shape)}, got {tuple(indexes.shape)}")
         tables = _tables(self)
         count = inputs.shape[0]
-        return coder().encode_batch(_flat(symbols), _flat(indexes), count, tables, _native.thread_count(None))
+        return coder().encode_batch(symbols, _flat(indexes), count, tables, _native.thread_count(None))
 
     return compress
 
@@ -247,6 +250,9 @@ def _build_indexes(theirs: Callable) -> Callable:
         # The index is the number of thresholds below the scale, compared in the dtype that `scales <= threshold` takes.
         dtype = torch.result_type(scales, self.scale_table[0])
         thresholds = self.scale_table[:-1].to(dtype).sort().values
+        if scales.is_cpu and dtype is torch.float32:
+            counts = coder().count_below(scales.detach().contiguous().float().numpy(), thresholds.numpy())
+            return torch.from_numpy(counts)
         return torch.bucketize(scales.to(dtype), thresholds, out_int32=True)
 
     return build_indexes
@@ -261,6 +267,16 @@ def _tables(model: Any) -> Any:
     model._check_cdf_length()
     model._check_offsets_size()
     return prepare(model._quantized_cdf, model._cdf_length, model._offset)
+
+
+def _round(inputs: Tensor, means: Tensor | None) -> np.ndarray | None:
+    """What their `quantize` gives, in one pass over memory; None where that is not provided for."""
+    for values in (inputs,) if means is None else (inputs, means):
+        if not (
+            values.is_cpu and values.dtype is torch.float32 and values.is_contiguous() and values.shape == inputs.shape
+        ):
+            return None
+    return coder().round_residuals(inputs.detach().numpy(), None if means is None else means.detach().numpy())
 
 
 def _flat(values: Tensor) -> np.ndarray:
