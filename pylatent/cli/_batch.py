@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from pylatent._files import write_bytes
-from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, misused
 
 STREAM = Path("-")
 
@@ -37,13 +37,13 @@ def find_jobs(inputs: list[Path], output: Path | None, new_suffix: str, is_input
 
     A folder stands for all files below it that `is_input` accepts, hidden ones excepted. Without `output`, an output
     lies beside its input; otherwise `output` names the file, or for several inputs and for folders the folder, in
-    which an input folder's structure is kept. Raises typer.BadParameter.
+    which an input folder's structure is kept. Ends the command where that makes no sense.
     """
     many = len(inputs) > 1 or inputs[0].is_dir()
     if many and (STREAM in inputs or output == STREAM):
-        raise typer.BadParameter("standard input and output ('-') carry one picture, not several")
+        raise misused("standard input and output ('-') carry one picture, not several")
     if many and output is not None and output.exists() and not output.is_dir():
-        raise typer.BadParameter(f"-o must be a folder for several inputs, but {output} is a file")
+        raise misused(f"-o must be a folder for several inputs, but {output} is a file")
     into = output if many or (output is not None and output.is_dir()) else None
 
     def target(source: Path, below: Path) -> Path:
@@ -61,7 +61,7 @@ def find_jobs(inputs: list[Path], output: Path | None, new_suffix: str, is_input
                 path for path in found if not any(part.startswith(".") for part in path.relative_to(given).parts)
             ]
             if not visible:
-                raise typer.BadParameter(f"the folder {given} holds no file to work on")
+                raise misused(f"the folder {given} holds no file to work on")
             jobs += [Job(path, target(path, path.relative_to(given))) for path in visible]
         else:
             jobs.append(Job(given, target(given, Path(given.name))))
@@ -74,9 +74,9 @@ def read_source(source: Path) -> bytes:
 
 
 def check_target(target: Path) -> None:
-    """Raises typer.BadParameter where binary data would go to a terminal."""
+    """Ends the command where binary data would go to a terminal."""
     if target == STREAM and sys.stdout.isatty():
-        raise typer.BadParameter("not writing binary data to a terminal: give -o, or redirect standard output")
+        raise misused("not writing binary data to a terminal: give -o, or redirect standard output")
 
 
 def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool, quiet: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 from pylatent.errors import PylatentError
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -21,6 +22,12 @@ def complain(message: str) -> None:
     encoding = sys.stderr.encoding or "utf-8"
     sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
     sys.stderr.flush()
+
+
+def misused(message: str) -> typer.Exit:
+    """What to raise for options that contradict each other: one line on stderr and exit code 2."""
+    complain(message)
+    return typer.Exit(EXIT_USAGE)
 
 
 def explain(error: Exception) -> str:
@@ -41,7 +48,7 @@ def failures_reported() -> Iterator[None]:
     """Turns failures into one line on stderr and exit code 1, Ctrl-C into exit code 130."""
     try:
         yield
-    except (typer.Exit, typer.BadParameter):
+    except typer.Exit:
         raise
     except KeyboardInterrupt:
         complain("interrupted")

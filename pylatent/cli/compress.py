@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run
-from pylatent.cli._report import bytes_text, complain, failures_reported
+from pylatent.cli._report import bytes_text, complain, failures_reported, misused
 
 # What a folder is searched for.
 _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
@@ -41,7 +41,7 @@ def compress(
     A folder is searched for pictures at any depth.
     """
     if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
-        raise typer.BadParameter("give only one of --quality, --target-bpp and --target-psnr")
+        raise misused("give only one of --quality, --target-bpp and --target-psnr")
     jobs = find_jobs(inputs, output, ".lat", lambda path: _PICTURES.fullmatch(path.suffix) is not None)
     check_target(jobs[0].target)
     with failures_reported():
@@ -75,10 +75,10 @@ def compress(
 def _check_rate(codec, quality, target_bpp, target_psnr) -> None:  # type: ignore[no-untyped-def]
     if codec.qualities is None:
         if (quality, target_bpp, target_psnr) != (None, None, None):
-            raise typer.BadParameter(f"model {codec.name} has one fixed rate: no quality or target can be given")
+            raise misused(f"model {codec.name} has one fixed rate: no quality or target can be given")
     elif quality is not None and not codec.qualities[0] <= quality <= codec.qualities[1]:
         lowest, highest = codec.qualities
-        raise typer.BadParameter(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {quality:g}")
+        raise misused(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {quality:g}")
 
 
 def _summary(file, before: int, after: int) -> str:  # type: ignore[no-untyped-def]

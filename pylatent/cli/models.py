@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli._report import bytes_text, failures_reported
+from pylatent.cli._report import bytes_text, complain, failures_reported
 
 app = typer.Typer(help="List, add and import models.", no_args_is_help=True)
 
@@ -19,6 +19,8 @@ def list_models() -> None:
         from pylatent import zoo
 
         infos = zoo.models()
+        if not infos:
+            complain("no models are installed")
         width = max((len(info.name) for info in infos), default=0)
         for info in infos:
             kind = "shipped" if info.shipped else "added"
