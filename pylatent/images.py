@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import sys
 import warnings
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from pylatent._files import write_bytes
 from pylatent.errors import ImageError
 
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, struct.error)
 # round(v / 257): 257 is odd, so there are no ties.
 _TO_8_BITS = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)
 # Pillow keeps the high byte of 16-bit RGB; read in the other byte order, the same bytes yield the low one.
@@ -107,7 +105,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise ImageError(
             f"{name}: the picture claims more pixels than allowed ({error}); PIL.Image.MAX_IMAGE_PIXELS sets the limit"
         ) from error
-    except _PILLOW_ERRORS as error:
+    except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
         begin = f"it begins {data[:8].hex(' ')}" if data else "it is empty"
         raise ImageError(f"{name}: not a picture in a format that Pillow reads: {begin}") from error
 
@@ -122,8 +120,11 @@ def _convert(image: Image.Image, data: bytes | None, name: str) -> Picture:
         image = _to_srgb(image, profile, notes)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
-    except _PILLOW_ERRORS as error:
-        raise ImageError(f"{name}: damaged picture: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # see _open
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}: damaged picture: {reason}") from error
     if alpha is not None:
         if alpha.getextrema()[0] == 255:
             notes.append("opaque alpha channel dropped")
@@ -217,7 +218,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, notes: list[str]) -> Ima
     if profile:
         try:
             converted = _apply_profile(image, profile)
-        except (ImageCms.PyCMSError, *_PILLOW_ERRORS):
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             notes.append("unusable colour profile ignored")
     if converted is not None:
         image = converted

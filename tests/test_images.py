@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import struct
 import zlib
 
@@ -187,6 +188,23 @@ def test_bad_pictures(data, message):
     with pytest.raises(ImageError, match=message) as caught:
         images.read(data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_mutated_pictures_are_read_or_refused():
+    draw = random.Random(4)
+    kinds = [file_of(rgb(), format) for format in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM")]
+    kinds += [png16(RAMP * 85, 2), file_of(rgb().convert("RGBA")), file_of(rgb(), icc_profile=linear_profile())]
+    results = set()
+    for _ in range(600):
+        data = bytearray(draw.choice(kinds))
+        for _ in range(draw.choice((1, 3, 20))):
+            data[draw.randrange(min(len(data), draw.choice((60, 10**6))))] = draw.randrange(256)
+        try:
+            results.add(type(images.read(bytes(data))))
+        except ImageError as error:
+            results.add(f"{len(str(error).splitlines())} line")
+    assert results == {images.Picture, "1 line"}
 
 
 def test_a_decompression_bomb_is_refused():

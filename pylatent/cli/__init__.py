@@ -5,6 +5,7 @@ Nothing here imports torch before a verb needs it, so that `--help` and `--versi
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import warnings
@@ -65,6 +66,8 @@ def _eval(context: typer.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; exits with 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+    # Pillow logs details of damaged pictures; our error says that they are.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     # So that a terminated command cleans up its temporary files as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
