@@ -24,6 +24,7 @@ from pylatent.codecs.tiling import run_tiled
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales, gaussian_bits
+from pylatent.layers.deconv import FewOutputsDeconv
 from pylatent.layers.gdn import GDN
 
 _PIXEL_TILE, _PIXEL_HALO = 1024, 32  # four 5x5 stride-2 convolutions reach 30 pixels
@@ -62,7 +63,7 @@ class Hyperprior(Codec):
             GDN(N, inverse=True),
             deconv(N, N),
             GDN(N, inverse=True),
-            deconv(N, 3),
+            FewOutputsDeconv(N, 3),
         )
         self.entropy_bottleneck = FactorizedPrior(N)
         self.gain = nn.Parameter(torch.ones(gains, M)) if gains else None

@@ -30,5 +30,7 @@ class GDN(nn.Module):
         beta = lower_bound(self.beta, (_BETA_MIN + _PEDESTAL) ** 0.5) ** 2 - _PEDESTAL
         gamma = lower_bound(self.gamma, _PEDESTAL**0.5) ** 2 - _PEDESTAL
         norm = F.conv2d(x * x, gamma[:, :, None, None], beta)
+        if not torch.is_grad_enabled():  # the same in place: at picture size the memory traffic is what costs
+            return (norm.sqrt_() if self.inverse else norm.rsqrt_()).mul_(x)
         norm = torch.sqrt(norm) if self.inverse else torch.rsqrt(norm)
         return x * norm.to(x.dtype)
