@@ -60,4 +60,4 @@ class ClassicalCodec:
 
 
 JPEG = ClassicalCodec("JPEG", "JPEG", (("optimize", True),), (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95))
-WEBP = ClassicalCodec("WebP", "WEBP", (("method", 6),), (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95))
+WEBP = ClassicalCodec("WebP", "WEBP", (("method", 6),), (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95))
