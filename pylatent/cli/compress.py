@@ -11,8 +11,12 @@ import typer
 from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run
 from pylatent.cli._report import bytes_text, complain, failures_reported, misused
 
-# What a folder is searched for.
 _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a folder's file is taken for a picture, by its extension."""
+    return _PICTURES.fullmatch(path.suffix) is not None
 
 
 def compress(
@@ -42,7 +46,7 @@ def compress(
     """
     if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
         raise misused("give only one of --quality, --target-bpp and --target-psnr")
-    jobs = find_jobs(inputs, output, ".lat", lambda path: _PICTURES.fullmatch(path.suffix) is not None)
+    jobs = find_jobs(inputs, output, ".lat", is_picture)
     check_target(jobs[0].target)
     with failures_reported():
         from pylatent import api, images

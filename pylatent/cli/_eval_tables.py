@@ -1,0 +1,89 @@
+"""What `pylatent eval` prints: a table of the pictures, one of their means, and the BD-rates."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pylatent.evaluation.curves import Point
+from pylatent.evaluation.report import Report
+
+
+def print_report(console: Console, report: Report) -> None:
+    """All three tables; the BD-rates only where there are baselines and curves of at least two points."""
+    _print_pictures(console, report)
+    _print_means(console, report)
+    if report.baselines and len(report.mean) > 1:
+        _print_bd_rates(console, report)
+
+
+def count(number: int, what: str) -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _table(title: str, *columns: str, text_columns: int) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for index, name in enumerate(columns):
+        if index < text_columns:
+            table.add_column(name, overflow="fold")
+        else:
+            # On a narrow terminal names are folded, numbers never cut.
+            table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, name.splitlines())))
+    return table
+
+
+_MEASURES = ("   q", "  bytes", "  bpp", " PSNR", "MS-SSIM", "encode\nMP/s", "decode\nMP/s", "bugs")
+
+
+def _cells(point: Point, bugs: int) -> list[str]:
+    return [
+        "-" if point.quality is None else f"{point.quality:g}",
+        f"{point.nbytes:,.0f}",
+        f"{point.bpp:.3f}",
+        f"{point.psnr:.2f}",
+        "-" if point.ms_ssim is None else f"{point.ms_ssim:.4f}",
+        f"{point.encode_mps:.2f}",
+        f"{point.decode_mps:.2f}",
+        f"[bold red]{bugs}" if bugs else "0",
+    ]
+
+
+def _print_pictures(console: Console, report: Report) -> None:
+    table = _table(f"{report.model} ({report.model_hash})", "picture", *_MEASURES, text_columns=1)
+    for picture in report.pictures:
+        for index, point in enumerate(picture.curve):
+            table.add_row(picture.name if index == 0 else "", *_cells(point, int(point.exact is False)))
+        table.add_section()
+    console.print(table)
+
+
+def _print_means(console: Console, report: Report) -> None:
+    table = _table(f"Mean of {count(len(report.pictures), 'picture')}", *_MEASURES, text_columns=0)
+    for index, point in enumerate(report.mean):
+        table.add_row(*_cells(point, sum(picture.curve[index].exact is False for picture in report.pictures)))
+    console.print(table)
+
+
+def _print_bd_rates(console: Console, report: Report) -> None:
+    columns = ("against", "mean of the pictures", "of the mean curve")
+    table = _table("BD-rate: bits at equal PSNR; negative is fewer", *columns, text_columns=1)
+    for baseline in report.baselines:
+        rate = report.bd_rate(baseline.name)
+        by_picture = _percent(rate.mean_of_pictures)
+        if rate.pictures < len(report.pictures):
+            by_picture += f" ({rate.pictures} of {len(report.pictures)})"
+        table.add_row(baseline.describe(), by_picture, _percent(rate.of_mean_curve))
+    console.print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "not comparable" if value is None else f"{value:+.1f} %"

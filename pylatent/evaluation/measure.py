@@ -1,0 +1,101 @@
+"""One picture through a codec and back: the file, its cost, what is lost, the time taken, and whether it is right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pylatent.codecs.base import Codec
+from pylatent.codecs.latents import Latents
+from pylatent.coding.container import LatFile
+from pylatent.evaluation.classical import ClassicalCodec
+from pylatent.evaluation.curves import Point
+from pylatent.evaluation.distortion import MS_SSIM_MIN_SIDE, ms_ssim, psnr
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What `round_trip` made and found."""
+
+    data: bytes
+    decoded: Tensor
+    encode_seconds: float
+    decode_seconds: float
+    exact: bool
+
+
+def round_trip(codec: Codec, picture: Tensor, quality: float | None = None, *, repeats: int = 1) -> RoundTrip:
+    """A (3, H, W) uint8 picture to the bytes of a `.lat` file and back to uint8.
+
+    Times run from pixels in memory to the file's bytes in memory and back, the median of `repeats` each; loading the
+    model and reading or writing picture files are outside. `exact` says whether the latents decoded from the bytes are
+    those that were encoded.
+    """
+    weights_hash = codec.fingerprint()[:8]
+
+    def encode() -> tuple[Latents, bytes]:
+        latents = codec.analyze(picture.to(codec.device).float().div(255)[None], quality)
+        (stream,) = codec.encode(latents)
+        return latents, LatFile(codec.name, weights_hash, stream).to_bytes()
+
+    def decode() -> tuple[Latents, Tensor]:
+        latents = codec.decode([LatFile.from_bytes(data).stream])
+        return latents, codec.synthesize(latents)[0].mul(255).round().to(torch.uint8).cpu()
+
+    with torch.no_grad():
+        (latents, data), encode_seconds = _timed(encode, repeats)
+        (decoded_latents, decoded), decode_seconds = _timed(decode, repeats)
+        exact = decoded.shape == picture.shape and same_latents(codec.quantized(latents), decoded_latents)
+    return RoundTrip(data, decoded, encode_seconds, decode_seconds, exact)
+
+
+def same_latents(a: Latents, b: Latents) -> bool:
+    """Whether two latents hold the same numbers at every level, to the last bit."""
+    return all(torch.equal(x, y) for x, y in zip(a.levels, b.levels, strict=True))
+
+
+def measure(codec: Codec, picture: Tensor, quality: float | None = None, *, repeats: int = 1) -> Point:
+    """`round_trip` as a point of the rate-distortion curve, with MS-SSIM where the picture is large enough."""
+    trip = round_trip(codec, picture, quality, repeats=repeats)
+    pixels = picture.shape[1] * picture.shape[2]
+    return Point(
+        quality=quality,
+        pixels=pixels,
+        nbytes=len(trip.data),
+        bpp=8 * len(trip.data) / pixels,
+        psnr=psnr(trip.decoded, picture),
+        ms_ssim=ms_ssim(trip.decoded, picture) if min(picture.shape[1:]) >= MS_SSIM_MIN_SIDE else None,
+        encode_seconds=trip.encode_seconds,
+        decode_seconds=trip.decode_seconds,
+        exact=trip.exact,
+    )
+
+
+def measure_classical(codec: ClassicalCodec, picture: Tensor, qualities: Sequence[int] | None = None) -> list[Point]:
+    """The curve of a (3, H, W) uint8 picture under JPEG or WebP: file sizes and PSNR at each quality."""
+    points = []
+    pixels = picture.shape[1] * picture.shape[2]
+    for quality in codec.qualities if qualities is None else qualities:
+        data = codec.compress(picture, quality)
+        distortion = psnr(codec.decompress(data), picture)
+        points.append(Point(quality, pixels, len(data), 8 * len(data) / pixels, distortion))
+    return points
+
+
+def _timed(work: Callable[[], Result], repeats: int) -> tuple[Result, float]:
+    if repeats < 1:
+        raise ValueError(f"`repeats` must be at least 1, got {repeats}")
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - start)
+    return result, median(seconds)

@@ -1,0 +1,133 @@
+"""A set of pictures under a codec and its baselines: every point, the means and the BD-rates, as one JSON document."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+from torch import Tensor
+
+import pylatent
+from pylatent.codecs.base import Codec
+from pylatent.evaluation.classical import ClassicalCodec
+from pylatent.evaluation.curves import BdRate, Curve, Point, compare, mean_curve
+from pylatent.evaluation.measure import measure, measure_classical
+
+
+@dataclass(frozen=True)
+class PictureReport:
+    """One picture: `curve` of the codec, and one curve for each baseline, by its name."""
+
+    name: str
+    width: int
+    height: int
+    curve: Curve
+    baselines: dict[str, Curve]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A set of pictures, all measured at the same qualities."""
+
+    model: str
+    model_hash: str
+    baselines: tuple[ClassicalCodec, ...]
+    pictures: tuple[PictureReport, ...]
+
+    @property
+    def mean(self) -> list[Point]:
+        """The codec's mean over the pictures at each quality."""
+        return mean_curve([picture.curve for picture in self.pictures])
+
+    def baseline_mean(self, name: str) -> list[Point]:
+        """The mean over the pictures of the baseline of that name."""
+        return mean_curve([picture.baselines[name] for picture in self.pictures])
+
+    def bd_rate(self, name: str) -> BdRate:
+        """The codec's BD-rate against the baseline of that name."""
+        return compare([p.curve for p in self.pictures], [p.baselines[name] for p in self.pictures])
+
+    @property
+    def mismatches(self) -> int:
+        """How many times decoding did not give what was encoded."""
+        return sum(point.exact is False for picture in self.pictures for point in picture.curve)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole as plain values. An infinite PSNR is null, as JSON knows no infinity."""
+        return {
+            "model": self.model,
+            "model_hash": self.model_hash,
+            "environment": {
+                "pylatent": pylatent.__version__,
+                "torch": torch.__version__,
+                "pillow": PIL.__version__,
+                "cpu": _cpu_name(),
+                "threads": torch.get_num_threads(),
+            },
+            "baselines": {baseline.name: baseline.describe() for baseline in self.baselines},
+            "bd_rate_percent": {baseline.name: asdict(self.bd_rate(baseline.name)) for baseline in self.baselines},
+            "mean": {
+                "codec": _plain(self.mean),
+                **{baseline.name: _plain(self.baseline_mean(baseline.name)) for baseline in self.baselines},
+            },
+            "pictures": [
+                {
+                    "name": picture.name,
+                    "width": picture.width,
+                    "height": picture.height,
+                    "codec": _plain(picture.curve),
+                    **{name: _plain(curve) for name, curve in picture.baselines.items()},
+                }
+                for picture in self.pictures
+            ],
+        }
+
+
+def evaluate(
+    codec: Codec,
+    pictures: Iterable[tuple[str, Tensor]],
+    qualities: Sequence[float | None],
+    *,
+    baselines: Sequence[ClassicalCodec] = (),
+    repeats: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> Report:
+    """Measures every picture (name, (3, H, W) uint8) at every quality; `advance` is called after each measurement.
+
+    A codec of fixed rate takes the one quality None. Raises `ValueError` when there is nothing to measure.
+    """
+    reports: list[PictureReport] = []
+    for name, picture in pictures:
+        if not reports:
+            measure(codec, picture, qualities[0])  # caches, threads and buffers settle outside the first measurement
+        curve = []
+        for quality in qualities:
+            curve.append(measure(codec, picture, quality, repeats=repeats))
+            advance()
+        curves: dict[str, Curve] = {}
+        for baseline in baselines:
+            curves[baseline.name] = measure_classical(baseline, picture)
+            advance()
+        reports.append(PictureReport(name, picture.shape[2], picture.shape[1], curve, curves))
+    if not reports:
+        raise ValueError("there are no pictures to evaluate")
+    return Report(codec.name, codec.fingerprint()[:8].hex(), tuple(baselines), tuple(reports))
+
+
+def _cpu_name() -> str:
+    """The processor's own name where Linux tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _plain(curve: Curve) -> list[dict[str, Any]]:
+    return [{**asdict(point), "psnr": point.psnr if math.isfinite(point.psnr) else None} for point in curve]

@@ -1,0 +1,103 @@
+"""The verb eval, with a small codec of random weights: what it prints, writes and refuses."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from pylatent import cli, zoo
+from pylatent.codecs import MeanScaleHyperprior
+
+PICTURES = Path(__file__).parents[1] / "data" / "pictures"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with tiny.safetensors (qualities 1 to 3) and fixed.safetensors."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, gains in (("tiny", 3), ("fixed", 0)):
+        torch.manual_seed(1)
+        codec = MeanScaleHyperprior(6, 8, gains=gains).eval()
+        codec.update()
+        zoo.save_codec(codec, folder / f"{name}.safetensors", name=f"{name}-1", card={})
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with two pictures in photos/."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("rgb_17x31.png", "grey_96x64.png"):
+        shutil.copy(PICTURES / name, tmp_path / "photos" / name)
+    return tmp_path
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["eval", *map(str, arguments)])
+    return caught.value.code or 0
+
+
+def test_a_folder(folder, models, capsys):
+    assert run("photos", "-m", models / "tiny.safetensors", "--json", "out.json", "--repeats", 2) == 0
+    shown = capsys.readouterr()
+    assert "grey_96x64.png: " in shown.err  # converted to RGB, and said so
+    for text in ("rgb_17x31.png", "Mean of 2 pictures", "MP/s", "bugs", "BD-rate", "JPEG (Pillow, 4:2:0"):
+        assert text in shown.out
+    report = json.loads(Path("out.json").read_text())
+    assert [picture["name"] for picture in report["pictures"]] == ["grey_96x64.png", "rgb_17x31.png"]
+    assert [point["quality"] for point in report["mean"]["codec"]] == [1, 2, 3]
+    assert all(point["exact"] for picture in report["pictures"] for point in picture["codec"])
+
+
+def test_json_on_standard_output_is_alone_there(folder, models, capsys):
+    model = models / "tiny.safetensors"
+    assert run("photos/rgb_17x31.png", "-m", model, "-q", 2.5, "-q", 1, "--no-baselines", "--json", "-") == 0
+    shown = capsys.readouterr()
+    assert [point["quality"] for point in json.loads(shown.out)["mean"]["codec"]] == [1, 2.5]
+    assert "Mean of 1 picture " in shown.err
+    assert "BD-rate" not in shown.err
+
+
+def test_fixed_rate(folder, models, capsys):
+    model = models / "fixed.safetensors"
+    assert run("photos/rgb_17x31.png", "-m", model) == 0
+    assert "BD-rate" not in capsys.readouterr().out  # one point makes no curve
+    assert run("photos/rgb_17x31.png", "-m", model, "-q", 3) == 2
+    assert "one fixed rate" in capsys.readouterr().err
+
+
+def test_plot(folder, models):
+    pytest.importorskip("matplotlib")
+    assert run("photos", "-m", models / "tiny.safetensors", "-q", 1, "-q", 3, "--plot", "rd.png") == 0
+    with Image.open("rd.png") as image:
+        assert image.format == "PNG"
+
+
+def test_a_mismatch_fails_the_command(folder, models, monkeypatch, capsys):
+    monkeypatch.setattr("pylatent.evaluation.measure.same_latents", lambda a, b: False)
+    assert run("photos/rgb_17x31.png", "-m", models / "tiny.safetensors", "-q", 1, "--no-baselines") == 1
+    assert "1 file did not decode to what was encoded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["photos", "-q", 9], 2, "--quality must be from 1 to 3 for tiny-1, got 9"),
+        (["missing.png"], 1, "missing.png: cannot be read"),
+        (["empty"], 2, "the folder empty holds no file"),
+        (["photos", "-q", 1, "--no-baselines", "--json", "no/such/folder.json"], 1, "No such file"),
+    ],
+    ids=["quality", "missing", "empty", "unwritable"],
+)
+def test_failures_are_one_line(folder, models, capsys, arguments, code, message):
+    (folder / "empty").mkdir()
+    assert run(*arguments, "-m", models / "tiny.safetensors") == code
+    # Wrong usage is framed and wrapped by typer.
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in shown
+    assert "Traceback" not in shown
