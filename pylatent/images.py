@@ -31,6 +31,7 @@ from pylatent.errors import ImageError
 _TO_8_BITS = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)
 # Pillow keeps the high byte of 16-bit RGB; read in the other byte order, the same bytes yield the low one.
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_BLACK_POINT_COMPENSATION = 0x2000  # of LittleCMS; ImageCms.Flags names it from Pillow 10.1 on
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -236,7 +237,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
         image.mode,
         "RGB",
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        flags=_BLACK_POINT_COMPENSATION,  # type: ignore[arg-type]
     )
     if image.mode in ("L", "RGB"):
         steps = np.linspace(0, 255, 9).astype(np.uint8)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from pylatent._files import write_bytes
 from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, misused
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STREAM = Path("-")
 
@@ -86,24 +91,13 @@ def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool
     never one that this very run has written.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    hidden = quiet or not console.is_terminal
     sources: dict[Path, Path] = {}
     bytes_in = bytes_out = 0
-    # stdout is not redirected: it carries data, or goes elsewhere than the bar.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=hidden) as bar:
-        task = bar.add_task(doing, total=len(jobs))
-        for job in jobs:
-            bar.update(task, description=f"{doing} {job.source.name[-40:]}")
+    with _progress(console, len(jobs), hidden=quiet or not console.is_terminal) as show:
+        for number, job in enumerate(jobs):
+            show(number, f"{doing} {job.source.name[-40:]}")
             try:
                 done = _do(job, work, force, sources)
             except (KeyboardInterrupt, BrokenPipeError):
@@ -116,7 +110,6 @@ def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool
                 bytes_in, bytes_out = bytes_in + done.bytes_in, bytes_out + len(done.data)
                 if not quiet:
                     console.print(f"{job.source} -> {job.target}  {done.remark}")
-            bar.advance(task)
     failed = len(jobs) - len(sources)
     if len(jobs) > 1 and not quiet:
         console.print(
@@ -125,6 +118,22 @@ def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool
         )
     if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def _progress(console: Console, total: int, *, hidden: bool) -> Iterator[Callable[[int, str], None]]:
+    """A bar on stderr while the block runs; the function shows how many jobs are done and what is being done."""
+    if hidden:
+        yield lambda done, doing: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # stdout is not redirected: it carries data, or goes elsewhere than the bar.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, doing: bar.update(task, completed=done, description=doing)
 
 
 def _do(job: Job, work: Callable[[Job], Done], force: bool, sources: dict[Path, Path]) -> Done:

@@ -1,0 +1,67 @@
+"""Makes the golden files of a model: .lat files that must decode for ever, and what they decode to.
+
+    python tests/make_golden.py [MODEL]
+
+Written to data/golden/MODEL: per case NAME.lat and NAME.png (the 8-bit pixels), and latents.json (SHA-256 of the
+quantised latents, which every machine computes exactly). Golden files of a released model are never made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from pylatent import api, images, zoo
+from pylatent.codecs.latents import Latents
+from pylatent.coding.container import LatFile
+
+DATA = Path(__file__).parent / "data"
+GOLDEN = DATA / "golden"
+CASES: tuple[tuple[str, float | None], ...] = (
+    ("rgb_1x1", 1.0),
+    ("rgb_17x31", 4.0),
+    ("rgb_96x64", 1.0),
+    ("rgb_96x64", 3.703125),
+    ("rgb_96x64", 8.0),
+    ("grey_96x64", 5.5),
+)
+
+
+def digest(latents: Latents) -> str:
+    """SHA-256 of all levels, the shallowest first, as little-endian float32."""
+    levels = (level.detach().cpu().contiguous().numpy().astype("<f4").tobytes() for level in latents.levels)
+    return hashlib.sha256(b"".join(levels)).hexdigest()
+
+
+def decode(path: Path) -> tuple[str, torch.Tensor]:
+    """Digest of the latents of a golden file, and its pixels, (3, H, W) in [0, 1]."""
+    file = LatFile.read(path)
+    codec = zoo.find(file.model, file.model_hash)
+    latents = codec.decode([file.stream])
+    with torch.no_grad():
+        return digest(latents), codec.synthesize(latents)[0]
+
+
+def main() -> None:
+    codec = zoo.load(sys.argv[1] if len(sys.argv) > 1 else "default")
+    folder = GOLDEN / codec.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    digests = {}
+    for picture, quality in CASES:
+        name = f"{picture}_q{quality:g}"
+        path = folder / f"{name}.lat"
+        path.write_bytes(api.compress(DATA / "pictures" / f"{picture}.png", quality=quality, model=codec))
+        digests[name], pixels = decode(path)
+        images.write(images.to_image(pixels), path.with_suffix(".png"))
+    (folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
+    print(f"{folder}: {len(digests)} files, {sum(path.stat().st_size for path in folder.iterdir())} bytes")
+
+
+if __name__ == "__main__":
+    main()
