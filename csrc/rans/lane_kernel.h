@@ -42,6 +42,9 @@ struct Kernels {
 Kernels choose_kernels(const LaneTables& tables, int lanes);
 
 Kernels scalar_kernels(const LaneTables& tables, int lanes);
+// For packed tables and at least 8 and 16 lanes.
+Kernels avx2_kernels(const LaneTables& tables, int lanes);
+Kernels avx512_kernels(const LaneTables& tables, int lanes);
 
 // Symbols one at a time, checking the words that remain: false if they run out. For whatever the kernels leave.
 bool decode_checked(const LaneTables& tables, Decoder& decoder, const uint16_t* indexes, int32_t* symbols, int64_t n);

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "common/cpu.h"
 #include "rans/lane_kernel.h"
 
 namespace pylatent::rans {
@@ -135,7 +134,5 @@ Kernels scalar_kernels(const LaneTables& tables, int lanes) {
       return {decode_rows<64>, encode_rows};
   }
 }
-
-Kernels choose_kernels(const LaneTables& tables, int lanes) { return scalar_kernels(tables, lanes); }
 
 }  // namespace pylatent::rans

@@ -116,8 +116,8 @@ def test_lane_tables_of_random_tables(precision):
 
 
 def test_log2_is_exact():
-    values = np.arange(1, 1 << 15, 7)
+    values = np.arange(1, 1 << 15, 2003)
     fixed = log2_fixed(values)
-    for v, got in zip(values[::97].tolist(), fixed[::97].tolist(), strict=True):
+    for v, got in zip(values.tolist(), fixed.tolist(), strict=True):
         assert (v**65536).bit_length() - 1 == got
     assert log2_fixed(1 << np.arange(16)).tolist() == [k << 16 for k in range(16)]
