@@ -17,6 +17,13 @@ SOURCE = Path(__file__).parents[1]
 FALSE = shutil.which("false")
 
 
+@pytest.mark.skipif(os.environ.get("PYLATENT_REQUIRE_NATIVE", "0") != "1", reason="PYLATENT_REQUIRE_NATIVE is not 1")
+@pytest.mark.skipif(bool(os.environ.get("PYLATENT_PURE")), reason="PYLATENT_PURE is set")
+def test_native_module_is_there_where_it_is_required() -> None:
+    """Otherwise the native tests would skip, unnoticed, for instance when the checkout hides the installed package."""
+    assert _native.why_not_native() is None
+
+
 @pytest.mark.skipif(_native.why_not_native() is not None, reason=str(_native.why_not_native()))
 @pytest.mark.skipif(shutil.which("ldd") is None, reason="needs ldd")
 def test_module_links_neither_torch_nor_cuda_nor_openmp() -> None:

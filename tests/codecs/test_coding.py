@@ -2,18 +2,12 @@ import dataclasses
 
 import pytest
 import torch
+from small_codec import make_codec, picture
 
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
 from pylatent.errors import FormatError, MismatchError, ModelError
-from tests.codecs.conftest import make_codec
 
 SIZES = [(1, 1), (17, 31), (64, 64), (224, 224), (2050, 33)]
-
-
-def picture(height, width, batch=1, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(batch, 3, -(-height // 8), -(-width // 8), generator=generator)
-    return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
 
 
 def same(a, b):

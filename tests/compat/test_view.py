@@ -1,10 +1,9 @@
 import pytest
 import torch
+from small_codec import make_codec, picture
 
 from pylatent.codecs import MeanScaleHyperprior, ScaleHyperprior
 from pylatent.compat.compressai import as_compressai
-from tests.codecs.conftest import make_codec
-from tests.codecs.test_coding import picture
 
 
 @pytest.mark.parametrize("architecture", [MeanScaleHyperprior, ScaleHyperprior])

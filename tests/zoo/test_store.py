@@ -4,11 +4,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_codec import make_codec, picture
 
 from pylatent import ModelError, zoo
 from pylatent.codecs import MeanScaleHyperprior, ScaleHyperprior
-from tests.codecs.conftest import make_codec
-from tests.codecs.test_coding import picture
 
 
 @pytest.fixture
