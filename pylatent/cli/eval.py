@@ -98,9 +98,7 @@ def _qualities(codec: Codec, asked: Sequence[float] | None) -> Sequence[float | 
     lowest, highest = codec.qualities
     for value in asked or ():
         if not lowest <= value <= highest:
-            raise misused(
-                f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {value:g}"
-            )
+            raise misused(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {value:g}")
     return sorted(set(asked)) if asked else [float(value) for value in range(round(lowest), round(highest) + 1)]
 
 
