@@ -15,6 +15,7 @@ import typer
 
 from pylatent.cli import bench, compress, config, decompress, info, models, train
 from pylatent.cli._report import EXIT_INTERRUPTED, complain
+from pylatent.cli.eval import evaluate
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -29,8 +30,9 @@ app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
 app.command("info")(info.info)
 app.add_typer(models.app, name="models")
-app.add_typer(train.app, name="train")
+app.command("eval")(evaluate)
 app.command("bench")(bench.bench)
+app.add_typer(train.app, name="train")
 app.command("config")(config.config)
 
 
@@ -49,18 +51,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(
-    "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
-def _eval(context: typer.Context) -> None:
-    """Compress a folder and measure it: bpp, PSNR, MS-SSIM, speed, against JPEG and WebP."""
-    from pylatent.cli.eval import evaluate
-
-    inner = typer.Typer(pretty_exceptions_enable=False, context_settings=_HELP)
-    inner.command("eval")(evaluate)
-    inner(args=context.args, prog_name="pylatent eval")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pylatent.cli._report import failures_reported
+
 app = typer.Typer(no_args_is_help=True, help="Train codecs on your own pictures.", pretty_exceptions_enable=False)
 
 
@@ -17,6 +19,7 @@ def _train() -> None:
 
 
 @app.command()
+@failures_reported()
 def rd(
     photos: Annotated[Path, typer.Argument(help="Folder of pictures, searched recursively.", exists=True)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run: checkpoint, log, model.")] = Path(
@@ -85,7 +88,3 @@ def rd(
         path = out / f"{name}.safetensors"
         save_codec(codec, path, name=name, card=card)
         console.print(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")
-
-
-if __name__ == "__main__":
-    app()

@@ -56,7 +56,9 @@ def test_json_of_a_folder(tmp_path, capsys):
     assert "truncated" in said.err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["compress", "--help"], ["models", "--help"], ["info", "a.lat"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["compress", "--help"], ["train", "rd", "--help"], ["eval", "--help"], ["info", "a.lat"]]
+)
 def test_torch_is_not_imported(tmp_path, arguments):
     FILE.write(tmp_path / "a.lat")
     code = (
