@@ -162,3 +162,20 @@ def test_pictures_of_different_sizes_are_not_decoded_together(codec):
         codec.decode([a, b])
     with pytest.raises(ValueError, match="at least one"):
         codec.decode([])
+
+
+def test_the_fingerprint_follows_weights_and_tables():
+    codec = make_codec()
+    first = codec.fingerprint()
+    assert codec.fingerprint() == first == make_codec().fingerprint()
+    with torch.no_grad():
+        codec.g_s[0].weight[0, 0, 0, 0] += 1
+    second = codec.fingerprint()
+    with torch.no_grad():
+        codec.h_s[0].weight[0, 0, 0, 0] += 1
+    assert codec.fingerprint() == second  # the exact network has not been built anew
+    codec.update()
+    assert len({first, second, codec.fingerprint()}) == 3
+    with torch.no_grad():
+        codec.g_a[0].weight[0, 0, 0, 0] += 1
+    assert codec.fingerprint() == codec.fingerprint()
