@@ -29,7 +29,7 @@ class Config:
     cpu: str
     """the vector instructions that torch found"""
     simd: str
-    """the variants that were built and the one that is used"""
+    """the level that the coder uses, and those that were built; PYLATENT_SIMD lowers it"""
     threads: str
     """torch's thread count, which pylatent follows, and where the threads come from"""
 
@@ -50,7 +50,7 @@ def config() -> Config:
         cuda_kernels=core.cuda_built if core else "no: they are part of the native module",
         cuda_devices=_cuda_devices(core.cuda_info() if core else None),
         cpu=torch.backends.cpu.get_cpu_capability(),
-        simd=_simd(),
+        simd=f"{core.simd} (built: {', '.join(core.simd_built)})" if core else "no: the coder runs in NumPy",
         threads=f"{torch.get_num_threads()}, {core.thread_runtime() if core else 'torch operators only'}",
     )
 
@@ -63,7 +63,7 @@ def show_config() -> None:
 def version_line() -> str:
     """Version and native state in one line, for `pylatent --version`."""
     reason = _native.why_not_native()
-    native = "pure Python (pylatent.show_config() says why)" if reason else f"native, {_simd()}"
+    native = "pure Python (pylatent.show_config() says why)" if reason else f"native, {_native.core().simd}"
     return f"pylatent {__version__} ({native}; torch {torch.__version__})"
 
 
@@ -76,7 +76,3 @@ def _cuda_devices(info: dict | None) -> str:
     if info["problem"]:
         return f"none: {info['problem']} ({driver})"
     return f"{', '.join(info['devices'])} ({driver})"
-
-
-def _simd() -> str:
-    return "scalar"

@@ -34,7 +34,8 @@ def test_native_state_is_told() -> None:
     if reason is None:
         assert config.config().native.startswith("yes: ")
         assert _native.core().version == pylatent.__version__
-        assert "native" in config.version_line()
+        assert f"native, {_native.core().simd};" in config.version_line()
+        assert _native.core().simd in _native.core().simd_built
     else:
         assert config.config().native == f"no: {reason}"
         assert "pure Python" in config.version_line()

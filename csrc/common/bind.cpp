@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "build_info.h"
 #include "common/checks.h"
@@ -37,6 +38,18 @@ py::object cuda() {
 #endif
 }
 
+// The levels of cpu.h that have code in this module.
+std::vector<std::string> simd_built() {
+  std::vector<std::string> levels{"scalar"};
+#ifdef PYLATENT_LANE_AVX2
+  levels.push_back("avx2");
+#endif
+#ifdef PYLATENT_LANE_AVX512
+  levels.push_back("avx512");
+#endif
+  return levels;
+}
+
 // For the tests: runs a loop of n nearly empty iterations, of which number fail_at throws (none if negative).
 // Returns (iterations done, threads that took part).
 py::tuple parallel_probe(int64_t n, int threads, int64_t fail_at) {
@@ -63,6 +76,7 @@ void bind_common(py::module_& m) {
   m.attr("version") = PYLATENT_VERSION;
   m.attr("compiler") = PYLATENT_COMPILER;
   m.attr("cuda_built") = PYLATENT_CUDA_STATUS;
+  m.attr("simd_built") = simd_built();
   m.def("cuda_info", &cuda, "driver and devices as the CUDA runtime sees them; None in a build without CUDA");
   m.def("thread_runtime", &thread_runtime, "where the threads of parallel loops come from");
   m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"), py::arg("fail_at") = -1);
