@@ -1,6 +1,6 @@
 """Mutated .lat files: each decodes to the same latents or raises FormatError or MismatchError.
 
-    python -m tests.fuzz_files 100000 --seed 1
+    python tests/fuzz_files.py 100000 --seed 1
 
 Half of the mutants get a valid CRC again, so that they reach the code behind it. What they declare may then be another
 valid file, so those may also decode to something else, but never crash, hang or take memory beyond what they declare.

@@ -1,4 +1,4 @@
-"""A slice of the fuzzing of .lat files; `python -m tests.fuzz_files 100000` is the whole."""
+"""A slice of the fuzzing of .lat files; `python tests/fuzz_files.py 100000` is the whole."""
 
 import fuzz_files
 
