@@ -30,6 +30,17 @@ def misused(message: str) -> typer.Exit:
     return typer.Exit(EXIT_USAGE)
 
 
+def check_device(device: str) -> None:
+    """Ends the command with one line and exit code 2 if torch cannot use `device`."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise misused(f"--device {device} cannot be used: {reason}") from None
+
+
 def explain(error: Exception) -> str:
     """One line that says what went wrong; with PYLATENT_TRACEBACK=1 the exception itself is raised instead."""
     if os.environ.get("PYLATENT_TRACEBACK", "") not in ("", "0"):

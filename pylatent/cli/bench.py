@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._report import failures_reported
+from pylatent.cli._report import check_device, failures_reported
 
 
 def bench(
@@ -25,6 +25,7 @@ def bench(
         from pylatent import api
         from pylatent.config import show_config
 
+        check_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         show_config()

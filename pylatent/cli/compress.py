@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run
-from pylatent.cli._report import bytes_text, complain, failures_reported, misused
+from pylatent.cli._report import bytes_text, check_device, complain, failures_reported, misused
 
 _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
 
@@ -28,11 +29,9 @@ def compress(
         float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
     ] = None,
     target_bpp: Annotated[
-        float | None, typer.Option(help="At most so many bits per pixel, by search over the quality.", min=0)
+        float | None, typer.Option(help="At most so many bits per pixel, by search over the quality.")
     ] = None,
-    target_psnr: Annotated[
-        float | None, typer.Option(help="At least so many dB, by search over the quality.", min=0)
-    ] = None,
+    target_psnr: Annotated[float | None, typer.Option(help="At least so many dB, by search over the quality.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
     device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
@@ -46,12 +45,16 @@ def compress(
     """
     if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
         raise misused("give only one of --quality, --target-bpp and --target-psnr")
+    for name, target in (("--target-bpp", target_bpp), ("--target-psnr", target_psnr)):
+        if target is not None and not 0 < target < math.inf:
+            raise misused(f"{name} must be above 0, got {target:g}")
     jobs = find_jobs(inputs, output, ".lat", is_picture)
     check_target(jobs[0].target)
     with failures_reported():
         from pylatent import api, images
         from pylatent.coding.container import LatFile
 
+        check_device(device)
         codec = api.load(model, device=device)
         _check_rate(codec, quality, target_bpp, target_psnr)
 

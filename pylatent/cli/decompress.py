@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pylatent.cli._batch import STREAM, Done, Job, check_target, find_jobs, read_source, run
-from pylatent.cli._report import bytes_text, failures_reported
+from pylatent.cli._report import bytes_text, check_device, failures_reported
 
 
 def decompress(
@@ -32,6 +32,7 @@ def decompress(
     with failures_reported():
         from pylatent import api, images
 
+        check_device(device)
         formats = {job.target: images.format_of(f"-{suffix}" if job.target == STREAM else job.target) for job in jobs}
 
         def work(job: Job) -> Done:

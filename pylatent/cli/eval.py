@@ -11,7 +11,7 @@ import typer
 
 from pylatent._files import write_bytes
 from pylatent.cli._batch import find_jobs
-from pylatent.cli._report import EXIT_FAILED, complain, failures_reported, misused
+from pylatent.cli._report import EXIT_FAILED, check_device, complain, failures_reported, misused
 from pylatent.cli.compress import is_picture
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def evaluate(
         from pylatent.evaluation.plot import Line, plot_curves
         from pylatent.evaluation.report import evaluate as measure_all
 
+        check_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         codec = zoo.load(model, device=device)
