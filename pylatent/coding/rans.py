@@ -12,7 +12,7 @@ symbols: files add one (pylatent.coding.container).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 from pylatent import _native
 from pylatent.coding._lane_stream import decode_stream, encode_stream
 from pylatent.coding.tables import CdfTables
-from pylatent.errors import PylatentWarning
+from pylatent.errors import FormatError, PylatentWarning
 
 _SYMBOL_CODES = {torch.int32: 0, torch.int16: 1}
 _INDEX_CODES = {torch.int32: 0, torch.int16: 1, torch.uint8: 2}
@@ -71,9 +71,10 @@ def encode_batch(
         addresses = [(v.data_ptr(), _SYMBOL_CODES[v.dtype]) for v in values]
         return tables.native.encode(addresses, _addresses(which), [v.numel() for v in values], workers)
     _warn_slow()
+    items = list(zip(values, which, strict=True))
     return [
-        encode_stream(v.numpy().ravel().astype(np.int64), _index_array(w, tables), tables.lanes)
-        for v, w in zip(values, which, strict=True)
+        _in_numpy(n, items, lambda v, w: encode_stream(_flat(v), _index_array(w, tables), tables.lanes))
+        for n in range(len(items))
     ]
 
 
@@ -94,10 +95,12 @@ def decode_batch(
         tables.native.decode(list(data), _addresses(which), [o.data_ptr() for o in out], sizes, workers)
         return out
     _warn_slow()
-    return [
-        torch.from_numpy(decode_stream(d, _index_array(w, tables), tables.lanes).astype(np.int32)).view(w.shape)
-        for d, w in zip(data, which, strict=True)
+    pairs = list(zip(data, which, strict=True))
+    flat = [
+        _in_numpy(n, pairs, lambda d, w: decode_stream(d, _index_array(w, tables), tables.lanes))
+        for n in range(len(pairs))
     ]
+    return [torch.from_numpy(f.astype(np.int32)).view(w.shape) for f, w in zip(flat, which, strict=True)]
 
 
 def _checked(name: str, tensor: Any, codes: dict[torch.dtype, int]) -> torch.Tensor:
@@ -108,12 +111,26 @@ def _checked(name: str, tensor: Any, codes: dict[torch.dtype, int]) -> torch.Ten
     return tensor.detach().cpu().contiguous()
 
 
+def _in_numpy(number: int, items: list[Any], code: Callable[[Any, Any], Any]) -> Any:
+    """`code` on one item, with the item's number in its error where there are several, as in the native core."""
+    try:
+        return code(*items[number])
+    except (FormatError, IndexError) as error:
+        if len(items) == 1:
+            raise
+        raise type(error)(f"item {number}: {error}") from None
+
+
+def _flat(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.numpy().ravel().astype(np.int64)
+
+
 def _addresses(indexes: list[torch.Tensor]) -> list[tuple[int, int]]:
     return [(i.data_ptr(), _INDEX_CODES[i.dtype]) for i in indexes]
 
 
 def _index_array(indexes: torch.Tensor, tables: CdfTables) -> np.ndarray:
-    flat = indexes.numpy().ravel().astype(np.int64)
+    flat = _flat(indexes)
     wrong = (flat < 0) | (flat >= tables.num_tables)
     if wrong.any():
         at = int(wrong.argmax())
