@@ -1,0 +1,59 @@
+"""Measuring against peers: the sides take turns on the same inputs in one process, and results name what ran."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import pylatent
+from pylatent import _native
+
+
+def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each call over the rounds, in each of which all run once; one more round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in times.items()}
+
+
+def environment(*packages: str) -> dict[str, Any]:
+    """Versions of what runs, the processor and the SIMD level; `packages` are distributions to look up."""
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "pylatent": pylatent.__version__,
+        "torch": torch.__version__,
+        **found,
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "simd": None if _native.why_not_native() else _native.core().simd,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_json(path: Path | None, results: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {key.strip(): value.strip() for key, value in fields.items()}
+    if "model name" in names:
+        return f"{names['model name']}, family {names.get('cpu family')}, model {names.get('model')}"
+    return platform.processor() or platform.machine()
