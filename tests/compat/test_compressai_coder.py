@@ -303,6 +303,7 @@ def test_tables_are_prepared_once(backend, monkeypatch):
     assert len(_tables._remembered._entries) < entries
 
 
+@native_only  # which releases the GIL
 def test_threads_share_a_coder():
     tables = CdfTables(*TABLES)
     encoder, decoder = BufferedRansEncoder(), RansDecoder()
