@@ -2,14 +2,16 @@
 
     python benchmarks/bench_compat.py [--rounds 7] [--json benchmarks/results/compat-NAME.json]
 
-Needs compressai. Both sides take turns, one call each per round, on one thread; a figure is the median over the rounds,
-and a ratio the median of the rounds' ratios. Symbols are Gaussian with log-normal scales, coded with the 64 tables of
-CompressAI's models; 192 x 68 x 120 is the latent of a 1080p picture.
+Needs compressai. Both sides take turns on one thread, whose CPU time is measured, so that other jobs on the machine
+count for little; a figure is the median over the rounds, and a ratio the median of the rounds' ratios. Symbols are
+Gaussian with log-normal scales, coded with the 64 tables of CompressAI's models; 192 x 68 x 120 is the latent of a
+1080p picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -36,18 +38,32 @@ SHAPE = (1, 192, 68, 120)
 CALL = 192  # symbols of one position in an autoregressive model
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def seconds(call: Callable[[], Any], installed: bool = False) -> float:
+    with ours.installed() if installed else contextlib.nullcontext():
+        start = time.thread_time()
+        call()
+        return time.thread_time() - start
 
 
 def compare(
-    name: str, theirs: Callable[[], Any], mine: Callable[[], Any], rounds: int, symbols: int = 0, calls: int = 1
+    name: str,
+    theirs: Callable[[], Any],
+    mine: Callable[[], Any],
+    rounds: int,
+    *,
+    symbols: int = 0,
+    calls: tuple[int, int] = (1, 1),
+    installed: bool = False,
 ) -> dict:
-    """Runs both in turn, each making `calls` calls, and prints the medians per call; `symbols` adds the rates."""
+    """Runs both in turn and prints the medians per call.
+
+    Args:
+        symbols: per call; adds the rates.
+        calls: how many calls one run of `theirs` and of `mine` makes.
+        installed: `install()` is in force around `mine`, and not part of its time.
+    """
     theirs(), mine()
-    pairs = [(seconds(theirs) / calls, seconds(mine) / calls) for _ in range(rounds)]
+    pairs = [(seconds(theirs) / calls[0], seconds(mine, installed) / calls[1]) for _ in range(rounds)]
     row = {
         "name": name,
         "compressai_ms": 1e3 * median(p[0] for p in pairs),
@@ -91,28 +107,28 @@ def bench_coders(model: GaussianConditional, median_scale: float, rounds: int) -
             theirs_encode,
             lambda: ours.RansEncoder().encode_with_indexes(symbols, indexes, *tensors),
             rounds,
-            n,
+            symbols=n,
         ),
         compare(
             "decode_with_indexes, theirs lists, ours tensors",
             theirs_decode,
             lambda: ours.RansDecoder().decode_with_indexes(stream, indexes, *tensors),
             rounds,
-            n,
+            symbols=n,
         ),
         compare(
             "encode_with_indexes, lists",
             theirs_encode,
             lambda: ours.RansEncoder().encode_with_indexes(symbol_list, index_list, *lists),
             rounds,
-            n,
+            symbols=n,
         ),
         compare(
             "decode_with_indexes, lists",
             theirs_decode,
             lambda: ours.RansDecoder().decode_with_indexes(stream, index_list, *lists),
             rounds,
-            n,
+            symbols=n,
         ),
         *bench_streaming(stream, index_list, indexes, lists, tensors, rounds),
     ]
@@ -122,8 +138,10 @@ def bench_coders(model: GaussianConditional, median_scale: float, rounds: int) -
 def bench_streaming(
     stream: bytes, index_list: list[int], indexes: torch.Tensor, lists: Any, tensors: Any, rounds: int
 ) -> list[dict]:
-    """`decode_stream`, call after call through the stream; the figures are per call."""
-    calls = 50
+    """`decode_stream`, call after call through the stream."""
+    calls = (25, 1000)
+    list_chunks = [index_list[i * CALL : (i + 1) * CALL] for i in range(calls[1])]
+    tensor_chunks = list(indexes[: CALL * calls[1]].reshape(-1, CALL))
 
     def run(decoder: Any, chunks: list, tables: Any) -> Callable[[], None]:
         def block() -> None:
@@ -133,15 +151,17 @@ def bench_streaming(
 
         return block
 
-    list_chunks = [index_list[i * CALL : (i + 1) * CALL] for i in range(calls)]
-    tensor_chunks = list(indexes[: CALL * calls].reshape(-1, CALL))
-    theirs = run(ans.RansDecoder(), list_chunks, lists)
+    theirs = run(ans.RansDecoder(), list_chunks[: calls[0]], lists)
     return [
-        compare(f"decode_stream({CALL} symbols), {name}", theirs, run(ours.RansDecoder(), *mine), rounds, CALL, calls)
-        for name, mine in (
-            ("lists", (list_chunks, lists)),
-            ("theirs lists, ours tensors", (tensor_chunks, tensors)),
+        compare(
+            f"decode_stream({CALL} symbols), {name}",
+            theirs,
+            run(ours.RansDecoder(), *mine),
+            rounds,
+            symbols=CALL,
+            calls=calls,
         )
+        for name, mine in (("lists", (list_chunks, lists)), ("theirs lists, ours tensors", (tensor_chunks, tensors)))
     ]
 
 
@@ -151,34 +171,29 @@ def bench_models(model: GaussianConditional, median_scale: float, rounds: int) -
     indexes = model.build_indexes(scales)
     strings = model.compress(values, indexes, means)
 
-    def installed(call: Callable[[], Any]) -> Callable[[], Any]:
-        def inside() -> Any:
-            with ours.installed():  # takes well under a millisecond
-                return call()
-
-        return inside
-
     def compress() -> Any:
         return model.compress(values, indexes, means)
 
     def decompress() -> Any:
         return model.decompress(strings, indexes, means=means)
 
-    assert installed(compress)() == strings
-    assert torch.equal(installed(decompress)(), decompress())
+    def build_indexes() -> Any:
+        return model.build_indexes(scales)
+
+    expected = decompress()
+    with ours.installed():
+        assert compress() == strings
+        assert torch.equal(decompress(), expected)
     n = values.numel()
     bits = 8 * len(strings[0]) / n
     rows = [
-        compare("GaussianConditional.compress", compress, installed(compress), rounds, n),
-        compare("GaussianConditional.decompress", decompress, installed(decompress), rounds, n),
-        compare(
-            "GaussianConditional.build_indexes",
-            lambda: model.build_indexes(scales),
-            installed(lambda: model.build_indexes(scales)),
-            rounds,
-            n,
-        ),
-        compare("GaussianConditional.update (64 tables)", model.update, installed(model.update), rounds),
+        compare(f"GaussianConditional.{name}", call, call, rounds, symbols=symbols, installed=True)
+        for name, call, symbols in (
+            ("compress", compress, n),
+            ("decompress", decompress, n),
+            ("build_indexes", build_indexes, n),
+            ("update (64 tables)", model.update, 0),
+        )
     ]
     return [{**row, "bits_per_symbol": bits} for row in rows]
 
@@ -205,6 +220,7 @@ def main() -> None:
         "benchmark": "compat",
         "cpu": cpu_name(),
         "threads": 1,
+        "clock": "CPU time of the calling thread",
         "versions": {
             "pylatent": pylatent.__version__,
             "compressai": importlib.metadata.version("compressai"),

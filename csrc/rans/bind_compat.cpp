@@ -139,8 +139,7 @@ class SharedEncoder {
 
 class SharedDecoder {
  public:
-  explicit SharedDecoder(const py::bytes& bytes)
-      : bytes_(bytes), decoder_(reinterpret_cast<const uint8_t*>(bytes_.data()), bytes_.size()) {}
+  explicit SharedDecoder(py::bytes bytes) : bytes_(std::move(bytes)), decoder_(start(bytes_)) {}
 
   void decode(const Ints& indexes, Ints& symbols, const Tables& tables) {  // which may be the same array
     require_equal_sizes(symbols, indexes);
@@ -157,7 +156,11 @@ class SharedDecoder {
   void expect_end() const { decoder_.expect_end(); }
 
  private:
-  const std::string bytes_;
+  static Decoder start(std::string_view bytes) {
+    return Decoder(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  }
+
+  const py::bytes bytes_;  // immutable, and alive as long as decoder_ reads it
   std::mutex mutex_;
   Decoder decoder_;
 };
@@ -200,7 +203,7 @@ void bind_rans_compat(py::module_& parent) {
            py::arg("tables"))
       .def("flush", &SharedEncoder::flush);
   py::class_<SharedDecoder>(m, "Decoder")
-      .def(py::init<const py::bytes&>())
+      .def(py::init<py::bytes>())
       .def("decode", &SharedDecoder::decode, py::arg("indexes").noconvert(), py::arg("symbols").noconvert(),
            py::arg("tables"))
       .def("decode_list", &SharedDecoder::decode_list, py::arg("indexes"), py::arg("tables"))

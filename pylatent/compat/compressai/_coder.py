@@ -120,11 +120,11 @@ def pmf_to_quantized_cdf(pmf: Any, precision: int = 16) -> Any:
 
 def _like(argument: Any, result: np.ndarray, on_cpu: bool = False) -> Any:
     """`result` as a list, array or tensor, whichever `argument` is; on its device unless `on_cpu`."""
-    if isinstance(argument, list | tuple):
-        return coder().to_list(result)
     if isinstance(argument, torch.Tensor):
         tensor = torch.from_numpy(result)
         return tensor if on_cpu or argument.is_cpu else tensor.to(argument.device)
+    if isinstance(argument, (list, tuple)):
+        return coder().to_list(result)
     return result
 
 

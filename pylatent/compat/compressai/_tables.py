@@ -40,12 +40,14 @@ def as_int32(name: str, values: Any) -> np.ndarray:
         TypeError: not integers.
         ValueError: an integer does not fit 32 bits.
     """
-    if isinstance(values, list | tuple):
-        return coder().ints(values, name)
     if isinstance(values, torch.Tensor):
+        if values.dtype is torch.int32 and values.is_cpu and values.is_contiguous():
+            return values.numpy()  # the shortest way: autoregressive models come here for every position
         if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype is torch.bool:
             raise TypeError(f"`{name}` must hold integers, got a tensor of {values.dtype}")
         values = values.cpu().numpy()
+    elif isinstance(values, (list, tuple)):
+        return coder().ints(values, name)
     elif not isinstance(values, np.ndarray):
         raise TypeError(f"`{name}` must be a list, an array or a tensor of integers, got {type(values).__name__}")
     if values.dtype != np.int32:
@@ -147,6 +149,6 @@ class RecentTables:
 def _versions(cdfs: Any, sizes: Any, offsets: Any) -> tuple[int, ...] | None:
     """What changes when one of three tensors is written to through torch; None if any of them is something else."""
     try:
-        return (cdfs._version, sizes._version, offsets._version, cdfs.data_ptr(), sizes.data_ptr(), offsets.data_ptr())
+        return (cdfs._version, sizes._version, offsets._version, cdfs.data_ptr())  # which `cdfs.data = ...` changes
     except (AttributeError, RuntimeError):  # not tensors; or inference tensors, which do not count their versions
         return None
