@@ -4,7 +4,8 @@
 
 Needs compressai and torch-ans. The symbols are Gaussian with log-normal scales, coded with 64 tables as in CompressAI's
 models; 192 x 68 x 120 is the latent of a 1080p picture. "Inside" is the peer's extension call on lists that are ready,
-"whole" is from tensor to bytes and back. A figure is printed only if every side has decoded what it encoded.
+"whole" is from tensor to bytes and back. Times are processor times, medians over rounds in which the sides take turns.
+A figure is printed only if every side has decoded what it encoded.
 """
 
 from __future__ import annotations

@@ -18,14 +18,19 @@ from pylatent import _native
 
 
 def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call over the rounds, in each of which all run once; one more round warms up."""
+    """Median seconds of each call over the rounds, in each of which all run once; one more round warms up.
+
+    Seconds of processor time, which other processes on the machine disturb less: for calls that run on one thread.
+    """
+    if torch.get_num_threads() != 1:
+        raise ValueError(f"calls must run on one thread, torch has {torch.get_num_threads()}")
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = time.process_time()
             call()
             if turn:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
     return {name: median(values) for name, values in times.items()}
 
 

@@ -28,10 +28,18 @@ Bin find_bin(const LaneTables& tables, const LaneTable& t, uint32_t slot) {
 // One symbol, without the renormalisation that follows.
 template <bool Direct>
 uint32_t decode_step(const LaneTables& tables, uint32_t x, const LaneTable& t, EscapeReader& escapes, int32_t& symbol) {
-  const Bin bin = find_bin<Direct>(tables, t, x & ((1u << t.precision) - 1));
-  x = bin.frequency * (x >> t.precision) + bin.offset;
-  const uint32_t rest = x & ((1u << t.extra) - 1);
-  symbol = static_cast<int32_t>(static_cast<uint32_t>(t.low) + ((bin.number - 1) << t.extra) + rest);
+  const uint32_t slot = x & ((1u << t.precision) - 1);
+  x >>= t.precision;
+  const uint32_t rest_mask = (1u << t.extra) - 1;
+  const uint32_t likely = slot - t.likely_start;
+  if (likely < t.likely_frequency) {
+    x = t.likely_frequency * x + likely;
+    symbol = t.likely_low + static_cast<int32_t>(x & rest_mask);
+    return x >> t.extra;
+  }
+  const Bin bin = find_bin<Direct>(tables, t, slot);
+  x = bin.frequency * x + bin.offset;
+  symbol = static_cast<int32_t>(static_cast<uint32_t>(t.low) + ((bin.number - 1) << t.extra) + (x & rest_mask));
   if (bin.number == 0) symbol = escapes.take(t);
   return x >> t.extra;
 }

@@ -26,6 +26,16 @@ void fill_slots(const LaneTable& t, const int32_t* cdf, uint32_t* slots) {
   }
 }
 
+void find_likely(LaneTable& t, const int32_t* cdf) {
+  for (uint32_t b = 1; b <= t.count; ++b) {
+    const int32_t frequency = cdf[b + 1] - cdf[b];
+    if (4 * frequency < 3 << t.precision) continue;
+    t.likely_start = static_cast<uint16_t>(cdf[b]);
+    t.likely_frequency = static_cast<uint16_t>(frequency);
+    t.likely_low = t.low + static_cast<int32_t>((b - 1) << t.extra);
+  }
+}
+
 bool fits_int16(int64_t v) { return v >= INT16_MIN && v <= INT16_MAX; }
 
 void pack(LaneTables& t) {
@@ -55,8 +65,12 @@ LaneTables make_lane_tables(int64_t k, const int32_t* precision, const int32_t* 
                 static_cast<uint32_t>(slots),
                 static_cast<uint32_t>(row[i]),
                 static_cast<uint8_t>(precision[i]),
-                static_cast<uint8_t>(extra[i])};
+                static_cast<uint8_t>(extra[i]),
+                0,
+                0,
+                0};
     check_row(r, cdf + row[i], row[i + 1] - row[i]);
+    find_likely(r, cdf + row[i]);
     t.rows.push_back(r);
     slots += uint64_t{1} << r.precision;
   }

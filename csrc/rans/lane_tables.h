@@ -19,6 +19,11 @@ struct LaneTable {
   uint32_t first_cdf;   // of this table in `cdf`
   uint8_t precision;
   uint8_t extra;  // precision + extra <= 16
+  // The bin that takes at least three quarters of the slots, or frequency 0 if none does: worth a test of its own where
+  // few lanes make the decoder wait for every look-up.
+  uint16_t likely_start;
+  uint16_t likely_frequency;
+  int32_t likely_low;  // first value of that bin
 
   // Largest value with a bin; 64 bits wide because low may lie near the limits of int32.
   int64_t high() const { return int64_t{low} + (int64_t{count} << extra) - 1; }
