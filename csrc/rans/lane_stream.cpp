@@ -5,6 +5,10 @@
 #include "common/parallel.h"
 #include "rans/lane_segment.h"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace pylatent::rans {
 namespace {
 
@@ -15,6 +19,17 @@ constexpr int64_t kMaxSegments = 256;
 constexpr int64_t kSamples = 4096;
 constexpr int64_t kBitsPerLane = 24000;
 constexpr int64_t kBitsPerSegment = int64_t{1} << 21;
+
+// Asks for 2 MiB pages under a large output. A fresh allocation is mapped page by page as it is written, which in pages
+// of 4 KiB can take longer than decoding into it.
+void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t kPage = uintptr_t{2} << 20;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + kPage - 1) / kPage * kPage;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / kPage * kPage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
 
 struct Plan {
   int lanes_log2 = 0;
@@ -178,6 +193,7 @@ void decode_streams(const LaneTables& tables, const std::vector<DecodeItem>& ite
     const DecodeItem& item = items[i];
     for_item(i, items.size(), [&] {
       if (item.size > 0) {
+        prefer_large_pages(item.symbols, 4 * item.size);
         headers[i] = read_header(item.data, item.bytes, item.size);
       } else if (item.bytes != 1 || item.data[0] != 0) {
         throw FormatProblem("a stream of no symbols must be one zero byte, got " + std::to_string(item.bytes) +
