@@ -73,6 +73,16 @@ def find_jobs(inputs: list[Path], output: Path | None, new_suffix: str, is_input
     return jobs
 
 
+def shown(path: Path, direction: str = "input") -> str:
+    """How messages call an input (or output)."""
+    return f"standard {direction}" if path == STREAM else str(path)
+
+
+def with_name(source: Path, message: str) -> str:
+    """`message` with the input that it is about in front, unless it names it already."""
+    return message if shown(source) in message else f"{shown(source)}: {message}"
+
+
 def read_source(source: Path) -> bytes:
     """The bytes of an input file or of standard input; OSError."""
     return sys.stdin.buffer.read() if source == STREAM else source.read_bytes()
@@ -104,12 +114,12 @@ def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool
                 raise
             except Exception as error:
                 text = explain(error)
-                complain(text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}")
+                complain(text if job.target != STREAM and str(job.target) in text else with_name(job.source, text))
             else:
                 sources[job.target.resolve()] = job.source
                 bytes_in, bytes_out = bytes_in + done.bytes_in, bytes_out + len(done.data)
                 if not quiet:
-                    console.print(f"{job.source} -> {job.target}  {done.remark}")
+                    console.print(f"{shown(job.source)} -> {shown(job.target, 'output')}  {done.remark}")
     failed = len(jobs) - len(sources)
     if len(jobs) > 1 and not quiet:
         console.print(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run
+from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run, shown
 from pylatent.cli._report import bytes_text, check_device, complain, failures_reported, misused
 
 _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
@@ -63,9 +63,9 @@ def compress(
             try:
                 picture = images.read(data)
             except images.ImageError as error:
-                raise images.ImageError(str(error).replace("the picture", str(job.source), 1)) from error
+                raise images.ImageError(str(error).replace("the picture", shown(job.source), 1)) from error
             if picture.notes and not quiet:
-                complain(f"{job.source}: {', '.join(picture.notes)}")
+                complain(f"{shown(job.source)}: {', '.join(picture.notes)}")
             coded = api.compress(
                 picture.tensor,
                 quality=quality,

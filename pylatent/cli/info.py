@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._batch import find_jobs, read_source
+from pylatent.cli._batch import find_jobs, read_source, shown, with_name
 from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, failures_reported
 
 
@@ -22,10 +22,9 @@ def info(
     with failures_reported():
         for job in jobs:
             try:
-                facts = _facts(str(job.source), read_source(job.source))
+                facts = _facts(shown(job.source), read_source(job.source))
             except Exception as error:
-                text = explain(error)
-                complain(text if str(job.source) in text else f"{job.source}: {text}")
+                complain(with_name(job.source, explain(error)))
                 failed = True
             else:
                 print(json.dumps(facts) if as_json else _text(facts))

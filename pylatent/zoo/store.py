@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises ModelError if torch is older than 2.10 and the file is a pickle: its `weights_only` had holes.
     """
     if path.suffix == SUFFIX:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 10):
         raise ModelError(
             f"{path} is a PyTorch checkpoint; reading one safely needs torch 2.10, this is {torch.__version__}"
@@ -152,7 +156,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds; every one means that the file is not usable
-        raise ModelError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        # torch's own text would advise to run the code in the file.
+        refused = isinstance(error, pickle.UnpicklingError)
+        reason = "it is damaged, or holds more than tensors" if refused else str(error).partition("\n")[0]
+        raise ModelError(f"{path} cannot be read as a checkpoint: {reason}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} does not hold a state dict of tensors")

@@ -128,6 +128,17 @@ def test_pipes(folder, monkeypatch, capfdbinary):
     assert files(folder) == sorted([*BEFORE, "x.png"])
 
 
+def test_standard_input_is_named_in_errors(folder, monkeypatch, capsys):
+    for verb, message in (
+        ("compress", "not a picture"),
+        ("decompress", "byte 0: not a .lat file"),
+        ("info", "byte 0: not"),
+    ):
+        pipe(monkeypatch, b"a - b")
+        assert run(verb, "-") == 1
+        assert capsys.readouterr().err.startswith(f"pylatent: standard input: {message}")
+
+
 def test_one_bad_file_does_not_stop_the_others(folder, capsys):
     (folder / "sub" / "bad.png").write_text("no picture")
     (folder / "sub" / "cut.jpg").write_bytes((folder / "sub" / "b.jpg").read_bytes()[:200])
