@@ -41,6 +41,16 @@ def check_device(device: str) -> None:
         raise misused(f"--device {device} cannot be used: {reason}") from None
 
 
+def check_name(name: str) -> None:
+    """Ends the command with one line and exit code 2 if no model can have this name."""
+    from pylatent.coding.container import check_model_name
+
+    try:
+        check_model_name(name)
+    except ValueError as error:
+        raise misused(str(error)) from None
+
+
 def explain(error: Exception) -> str:
     """One line that says what went wrong; with PYLATENT_TRACEBACK=1 the exception itself is raised instead."""
     if os.environ.get("PYLATENT_TRACEBACK", "") not in ("", "0"):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli._report import bytes_text, complain, failures_reported
+from pylatent.cli._report import bytes_text, check_name, complain, failures_reported
 
 app = typer.Typer(help="List, add and import models.", no_args_is_help=True)
 
@@ -45,6 +45,7 @@ def import_checkpoint(
     name: Annotated[str, typer.Argument(help="The model's new name, such as mbt2018-mean-3.")],
 ) -> None:
     """Convert a published checkpoint to a model that pylatent codes with, and install it."""
+    check_name(name)
     with failures_reported():
         from pylatent import zoo
 

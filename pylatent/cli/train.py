@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli._report import failures_reported
+from pylatent.cli._report import check_name, failures_reported
 
 app = typer.Typer(no_args_is_help=True, help="Train codecs on your own pictures.", pretty_exceptions_enable=False)
 
@@ -41,6 +41,7 @@ def rd(
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
 ) -> None:
     """Train rate and distortion for eight qualities in one model. A run that was cut resumes from its folder."""
+    check_name(name)
     try:
         from pylatent.train.rd import Progress, Recipe, Trainer
     except ModuleNotFoundError as error:

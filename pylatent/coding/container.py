@@ -90,11 +90,7 @@ class LatFile:
     stream: Bitstream
 
     def __post_init__(self) -> None:
-        if len(self.model) > MAX_NAME or not _NAME.fullmatch(self.model.encode()):
-            raise ValueError(
-                f"`model` must be 1..{MAX_NAME} letters, digits, '.', '_' and '-', "
-                f"beginning with a letter or digit, got {self.model!r}"
-            )
+        check_model_name(self.model)
         if len(self.model_hash) != HASH_BYTES:
             raise ValueError(f"`model_hash` must have {HASH_BYTES} bytes, got {len(self.model_hash)}")
 
@@ -133,6 +129,15 @@ class LatFile:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the file, whole or not at all."""
         write_bytes(path, self.to_bytes())
+
+
+def check_model_name(name: str) -> None:
+    """Raises ValueError for a name that cannot stand in a file's header."""
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name.encode()):
+        raise ValueError(
+            f"a model's name must be 1..{MAX_NAME} letters, digits, '.', '_' and '-', "
+            f"beginning with a letter or digit, got {name!r}"
+        )
 
 
 class _Cursor:

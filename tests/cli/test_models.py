@@ -1,0 +1,52 @@
+"""models: an empty zoo, adding a file, refusing what is not one."""
+
+import pytest
+
+from pylatent import cli
+
+
+@pytest.fixture(autouse=True)
+def _empty_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYLATENT_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["models", *arguments])
+    return caught.value.code or 0
+
+
+def test_add_and_list(tmp_path, capsys):
+    from pylatent import zoo
+    from pylatent.codecs.hyperprior import MeanScaleHyperprior
+
+    codec = MeanScaleHyperprior(4, 6, gains=8)
+    codec.update()
+    zoo.save_codec(codec, tmp_path / "mine.safetensors", name="mine-1", card={})
+    assert run("add", "mine.safetensors") == 0
+    assert capsys.readouterr().out.startswith("added mine-1: ")
+    assert run("list") == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine-1"))
+    assert "added" in line
+    assert line.endswith("MeanScaleHyperprior")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["add", "none.safetensors"], 1, "none.safetensors"),
+        (["add", "text.safetensors"], 1, "text.safetensors cannot be read as a model file"),
+        (["import", "none.pth", "x-1"], 1, "none.pth cannot be read as a checkpoint"),
+        (["import", "text.safetensors", "x-1"], 1, "text.safetensors cannot be read as a checkpoint"),
+        (["import", "none.pth", "x 1"], 2, "a model's name must be 1..64 letters"),
+    ],
+)
+def test_failures_say_one_line(tmp_path, capsys, arguments, code, message):
+    (tmp_path / "text.safetensors").write_text("nothing of the kind")
+    assert run(*arguments) == code
+    said = capsys.readouterr().err
+    assert said.startswith("pylatent: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "home").exists() or not list((tmp_path / "home").iterdir())
