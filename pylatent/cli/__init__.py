@@ -59,9 +59,11 @@ def main(arguments: list[str] | None = None) -> None:
     # Pillow logs details of damaged pictures; our error says that they are.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     # So that a terminated command cleans up its temporary files as an interrupted one does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app(args=arguments)
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -108,5 +108,5 @@ def test_wrong_arguments_of_the_command(tmp_path):
     result = CliRunner().invoke(
         app, ["rd", str(tmp_path / "empty"), "--N", "4", "--M", "4", "-o", str(tmp_path / "run")]
     )
-    assert result.exit_code != 0
-    assert isinstance(result.exception, FileNotFoundError)
+    assert result.exit_code == 1
+    assert "no pictures" in result.output
