@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli._report import check_name, failures_reported
+from pylatent.cli._report import check_name, failures_reported, misused
 
 app = typer.Typer(no_args_is_help=True, help="Train codecs on your own pictures.", pretty_exceptions_enable=False)
 
@@ -45,7 +45,7 @@ def rd(
     try:
         from pylatent.train.rd import Progress, Recipe, Trainer
     except ModuleNotFoundError as error:
-        raise typer.BadParameter(f"training needs the extra: pip install 'pylatent[train]' ({error})") from error
+        raise misused(f"training needs the extra: pip install 'pylatent[train]' ({error})") from error
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -56,7 +56,7 @@ def rd(
     from pylatent.zoo.store import is_model, load_codec, save_codec
 
     if crop % 64:
-        raise typer.BadParameter(f"must be a multiple of 64, got {crop}", param_hint="--crop")
+        raise misused(f"--crop must be a multiple of 64, got {crop}")
     recipe = Recipe(
         N=n, M=m, crop=crop, batch=batch, steps=steps, minutes=minutes, learning_rate=learning_rate, seed=seed
     )
