@@ -3,10 +3,10 @@
     python benchmarks/bench_codec.py [--model default] [--quality 4] [--rounds 5] [-o RESULT.json]
 
 Needs compressai. A picture goes from pixels in memory to bytes and back, one at a time: 768x512 (Kodak's size) and
-1920x1080, on one and on two threads. The contenders take turns; a figure is the median over the rounds, and a ratio the
-median of the rounds' ratios. The weights are those of a model of ours, with the gains of one quality folded into the
-transforms, so that CompressAI's class holds exactly the same network. "with pylatent's coder" is CompressAI's own model
-inside `pylatent.compat.compressai.installed()`.
+1920x1080, on one and on two threads. The contenders take turns; a figure is the median over the rounds, of processor
+time on one thread and of time by the clock on two (which needs a quiet machine). The weights are those of a model of
+ours, with the gains of one quality folded into the transforms, so that CompressAI's class holds exactly the same
+network. "with pylatent's coder" is CompressAI's own model inside `pylatent.compat.compressai.installed()`.
 
 Nothing is timed before the contenders have been found to agree: rates within 1 %, PSNR within 0.05 dB, and the latents
 that our decoder finds those that our encoder coded.
@@ -15,19 +15,13 @@ that our decoder finds those that our encoder coded.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
-import platform
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from harness import environment, take_turns, write_json
 from torch import Tensor
 
 import pylatent
@@ -116,6 +110,7 @@ def contenders(name: str, quality: int) -> list[Any]:
     theirs.update(force=True)
     ours, tables = hyperprior_from_compressai(theirs.state_dict())
     ours.update(tables)
+    ours.to(memory_format=torch.channels_last)  # as `pylatent.load` does
     return [CompressAI(theirs), WithOurCoder(theirs), Ours(ours)]
 
 
@@ -145,27 +140,22 @@ def check(runners: list[Any], x: Tensor) -> dict[str, dict[str, float]]:
     return found
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def compare(runners: list[Any], x: Tensor, rounds: int) -> list[dict[str, Any]]:
-    """Both directions, the contenders in turn within each round."""
-    rows = []
+def compare(runners: list[Any], x: Tensor, rounds: int, threads: int) -> list[dict[str, Any]]:
+    """Both directions: seconds of each contender, and how many times as fast as CompressAI it is."""
+    torch.set_num_threads(threads)
     coded = [runner.compress(x) for runner in runners]
-    for verb in ("compress", "decompress"):
-        inputs = [x] * len(runners) if verb == "compress" else coded
-        times = [
-            [seconds(lambda: getattr(runner, verb)(given)) for runner, given in zip(runners, inputs, strict=True)]  # noqa: B023
-            for _ in range(rounds + 1)
-        ][1:]
-        row: dict[str, Any] = {"verb": verb, "seconds": {}, "speedup": {}}
-        for index, runner in enumerate(runners):
-            row["seconds"][runner.name] = median(round_[index] for round_ in times)
-            row["speedup"][runner.name] = median(round_[0] / round_[index] for round_ in times)
-        rows.append(row)
+    calls = {
+        "compress": {runner.name: lambda runner=runner: runner.compress(x) for runner in runners},
+        "decompress": {
+            runner.name: lambda runner=runner, data=data: runner.decompress(data)
+            for runner, data in zip(runners, coded, strict=True)
+        },
+    }
+    rows = []
+    for verb, sides in calls.items():
+        seconds = take_turns(sides, rounds, wall=threads > 1)
+        speedup = {name: seconds[CompressAI.name] / taken for name, taken in seconds.items()}
+        rows.append({"verb": verb, "threads": threads, "seconds": seconds, "speedup": speedup})
     return rows
 
 
@@ -174,51 +164,30 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--quality", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     runners = contenders(options.model, options.quality)
     ours = runners[-1].codec
-    result = {
-        "benchmark": "codec",
-        "cpu": cpu_name(),
-        "versions": {
-            "pylatent": pylatent.__version__,
-            "compressai": importlib.metadata.version("compressai"),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "model": pylatent.load(options.model).name,
-        "N": ours.N,
-        "M": ours.M,
-        "quality": options.quality,
-        "rounds": options.rounds,
-        "rows": [],
-    }
-    print(f"{result['cpu']}, {result['versions']}, N={ours.N}, M={ours.M}")
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {"environment": environment("compressai", "numpy")}
+    del result["environment"]["threads"]  # told with each row
+    result |= {"model": pylatent.load(options.model).name, "N": ours.N, "M": ours.M, "quality": options.quality}
+    result["rows"] = []
+    print(", ".join(f"{key} {value}" for key, value in result["environment"].items()), f"N={ours.N} M={ours.M}")
     for name, size in SIZES.items():
         x = picture(*size)
         agreement = check(runners, x)
-        print(f"{name}: {agreement}")
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            for row in compare(runners, x, options.rounds):
-                result["rows"].append({"size": name, "threads": threads, **row, "agreement": agreement})
-                for runner, taken in row["seconds"].items():
-                    speed = size[0] * size[1] / taken / 1e6
+        print(f"{name}: " + ", ".join(f"{who} {a['bytes']} bytes {a['psnr']:.3f} dB" for who, a in agreement.items()))
+        for threads in options.threads:
+            for row in compare(runners, x, options.rounds, threads):
+                result["rows"].append({"size": name, **row, "agreement": agreement})
+                for who, taken in row["seconds"].items():
                     print(
-                        f"{name:>9}  {threads} thread(s)  {row['verb']:10}  {runner:32} {1e3 * taken:8.1f} ms "
-                        f"{speed:6.2f} MP/s  {row['speedup'][runner]:5.2f}x"
+                        f"{name:>9}  {threads} thread(s)  {row['verb']:10}  {who:32} {1e3 * taken:8.1f} ms "
+                        f"{size[0] * size[1] / taken / 1e6:6.2f} MP/s  {row['speedup'][who]:5.2f}x"
                     )
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    write_json(options.output, result)
 
 
 if __name__ == "__main__":

@@ -17,20 +17,22 @@ import pylatent
 from pylatent import _native
 
 
-def take_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool = False) -> dict[str, float]:
     """Median seconds of each call over the rounds, in each of which all run once; one more round warms up.
 
     Seconds of processor time, which other processes on the machine disturb less: for calls that run on one thread.
+    With `wall`, seconds by the clock, for calls on several threads: these need a quiet machine.
     """
-    if torch.get_num_threads() != 1:
+    if not wall and torch.get_num_threads() != 1:
         raise ValueError(f"calls must run on one thread, torch has {torch.get_num_threads()}")
+    now = time.perf_counter if wall else time.process_time
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            start = time.process_time()
+            start = now()
             call()
             if turn:
-                times[name].append(time.process_time() - start)
+                times[name].append(now() - start)
     return {name: median(values) for name, values in times.items()}
 
 

@@ -48,26 +48,22 @@ def with_tables(text: str) -> str:
 def rd_section() -> str:
     """Rate, distortion and speed of the default model on Kodak pictures, and its BD-rates."""
     result = _load("rd-kodak12.json")
-    environment = result["environment"]
     rows = [
         [
             f"{point['quality']:g}",
             f"{point['bpp']:.3f}",
             f"{point['psnr']:.2f}",
             f"{point['ms_ssim']:.4f}",
-            f"{_speed(point, 'encode'):.1f}",
-            f"{_speed(point, 'decode'):.1f}",
         ]
         for point in result["mean"]["codec"]
     ]
     mismatches = sum(not point["exact"] for picture in result["pictures"] for point in picture["codec"])
     lines = [
         f"Model `{result['model']}` on {len(result['pictures'])} pictures of Kodak's (the odd-numbered ones): mean "
-        "over the pictures of the size of whole files, of the PSNR of 8-bit RGB and of MS-SSIM; speed with "
-        f"{_count(environment['threads'], 'thread')} of {environment['cpu']}. "
+        "over the pictures of the size of whole files, of the PSNR of 8-bit RGB and of MS-SSIM. "
         f"{'Every file' if mismatches == 0 else 'NOT every file'} decoded to exactly what was encoded.",
         "",
-        *_table(["quality", "bpp", "PSNR, dB", "MS-SSIM", "encode, MP/s", "decode, MP/s"], rows),
+        *_table(["quality", "bpp", "PSNR, dB", "MS-SSIM"], rows),
         "",
         "![PSNR against bits per pixel](docs/images/rd-kodak12.png)",
         "",
@@ -76,29 +72,28 @@ def rd_section() -> str:
     ]
     rows = [
         [description, _percent(rate["mean_of_pictures"]), _percent(rate["of_mean_curve"])]
-        for description, rate in (
-            (result["baselines"][name], result["bd_rate_percent"][name]) for name in result["baselines"]
-        )
+        for description, rate in zip(result["baselines"].values(), result["bd_rate_percent"].values(), strict=True)
     ]
     for name, published in result.get("published", {}).items():
-        rows.append([f"{name} on all 24 pictures: another set", "", _percent(published["bd_rate_of_mean_curve"])])
+        rows.append([f"{name}: on all 24 pictures, another set", "–", _percent(published["bd_rate_of_mean_curve"])])
     lines += _table(["against", "mean of the pictures", "of the mean curve"], rows)
     return "\n".join(lines) + "\n"
 
 
 def speed_section() -> str:
     """The whole codec and the coders against their peers, one part for each file of results that there is."""
-    parts = [_codec_part(_load(path.name)) for path in sorted(RESULTS.glob("codec-*.json"))]
-    parts += [_compat_part(_load(path.name)) for path in sorted(RESULTS.glob("compat-*.json"))]
-    return "\n".join("\n".join(part) + "\n" for part in parts)
+    parts = []
+    for kind, make in (("codec", _codec_part), ("rans", _rans_part), ("compat", _compat_part)):
+        parts += ["\n".join(make(_load(path.name))) + "\n" for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
+    return "\n".join(parts)
 
 
 def _codec_part(result: dict[str, Any]) -> list[str]:
     names = list(result["rows"][0]["seconds"])
     head = [
         f"The whole codec, N={result['N']}, M={result['M']}, one picture at a time, against CompressAI's mbt2018-mean "
-        f"with the same weights in the same run ({_versions(result)}; {result['cpu']}): milliseconds, and how many "
-        "times as fast.",
+        f"with the same weights in the same run ({_versions(result['environment'])}). Milliseconds, of the processor "
+        "on one thread and by the clock on two, and how many times as fast:",
         "",
     ]
     rows = []
@@ -111,36 +106,49 @@ def _codec_part(result: dict[str, Any]) -> list[str]:
     return head + _table(["", *names], rows)
 
 
-def _compat_part(result: dict[str, Any]) -> list[str]:
+def _rans_part(result: dict[str, Any]) -> list[str]:
+    peers = result["peers"]
     head = [
-        "CompressAI's bitstream, byte for byte, against CompressAI's own coder "
-        f"({_versions(result)}; {_count(result['threads'], 'thread')} of {result['cpu']}; medians):",
+        f"The entropy coder alone, {peers['symbols']:,} symbols at about 2.2 bits, one thread "
+        f"({_versions(result['environment'])}). Millions of symbols in a second, and how many times as fast pylatent "
+        'is; "inside" is the call on lists that are ready, "whole" from tensor to bytes or back:',
         "",
     ]
-    rows = [
-        [
-            row["name"],
-            f"{row['bits_per_symbol']:.2f}" if "bits_per_symbol" in row else "",
-            f"{row['compressai_ms']:.3g}",
-            f"{row['pylatent_ms']:.3g}",
-            f"{row['ratio']:.1f}x",
-        ]
-        for row in result["rows"]
+    rows = [["pylatent, whole", *(f"{peers[verb]['msym_s']['pylatent']:.0f}" for verb in ("encode", "decode"))]]
+    # The fastest variant of a peer need not be the same one in both directions.
+    for encoder, decoder in zip(peers["encode"]["ratio"], peers["decode"]["ratio"], strict=True):
+        cells = [encoder if encoder == decoder else f"{encoder}; decoding {decoder.removeprefix('torch_ans ')}"]
+        for verb, peer in (("encode", encoder), ("decode", decoder)):
+            cells.append(f"{peers[verb]['msym_s'][peer]:.1f} ({peers[verb]['ratio'][peer]:.0f}x)")
+        rows.append(cells)
+    return head + _table(["", "encode, Msymbol/s", "decode, Msymbol/s"], rows)
+
+
+def _compat_part(result: dict[str, Any]) -> list[str]:
+    head = [
+        "CompressAI's own bitstream, byte for byte, against CompressAI's coder, one thread "
+        f"({_versions(result['versions'])}), in milliseconds:",
+        "",
     ]
-    return head + _table(["", "bit/symbol", "CompressAI, ms", "pylatent, ms", "ratio"], rows)
+    # The coders were run at several rates; one is enough here.
+    rates = {row["bits_per_symbol"] for row in result["rows"] if "bits_per_symbol" in row}
+    shown = min(rates, key=lambda rate: abs(rate - 2.2))
+    rows = [
+        [row["name"], f"{row['compressai_ms']:.3g}", f"{row['pylatent_ms']:.3g}", f"{row['ratio']:.1f}x"]
+        for row in result["rows"]
+        if row.get("bits_per_symbol", shown) == shown
+    ]
+    return head + _table([f"at {shown:.1f} bit/symbol", "CompressAI", "pylatent", "times as fast"], rows)
 
 
-def _versions(result: dict[str, Any]) -> str:
-    versions = result["versions"]
-    return ", ".join(f"{name} {versions[name]}" for name in ("pylatent", "compressai", "torch"))
+def _versions(found: dict[str, Any]) -> str:
+    names = ("compressai", "torch-ans", "torch")
+    versions = ", ".join(f"{name} {found[name]}" for name in names if name in found)
+    return f"{versions}; {found['processor']}" if "processor" in found else versions
 
 
 def _load(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
-
-
-def _speed(point: dict[str, Any], verb: str) -> float:
-    return point["pixels"] / point[f"{verb}_seconds"] / 1e6
 
 
 def _percent(value: float | None) -> str:
@@ -153,7 +161,7 @@ def _count(number: int, what: str) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+    return [f"| {' | '.join(cells)} |" for cells in ([cell or " " for cell in head], rule, *rows)]
 
 
 if __name__ == "__main__":

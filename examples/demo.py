@@ -53,7 +53,7 @@ def main() -> int:
     table.add_column("photograph", no_wrap=True)
     for name in ("quality", "bytes", "bpp", "PSNR", "encode\nMP/s", "decode\nMP/s", "JPEG\nbytes", "JPEG\nPSNR"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verified", justify="right")
+    table.add_column("ok", justify="right")
     failures: list[str] = []
     for photo, centre in DETAILS.items():
         for quality in QUALITIES:
