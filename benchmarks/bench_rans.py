@@ -21,6 +21,7 @@ import torch
 from harness import environment, take_turns, write_json
 
 from pylatent.coding import CdfTables, decode, decode_batch, encode, encode_batch
+from pylatent.coding.tables import quantize_pmf
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -34,9 +35,8 @@ LATENT_KODAK = 192 * 32 * 48
 LATENT_224 = 192 * 14 * 14
 # Median scale of the log-normal mixture that gives each rate in bit per symbol.
 MEDIANS = {0.05: 0.0444, 0.1: 0.0627, 0.5: 0.1748, 2.2: 0.9466}
-# (family, lanes, precision, inverse CDF bits): those of torch_ans 0.4.0 that are fastest in either direction.
-VARIANTS = [("rans64", 4, 16, None), ("rans64", 8, 16, None), ("rans32_16", 8, 15, None), ("rans64", 4, 16, "auto")]
-VARIANTS += [("tans32", 4, 15, None), ("tans32", 8, 15, None), ("tans32", 8, 12, None)]
+# (family, lanes, precision): the variants of torch_ans 0.4.0 that are fastest in either direction.
+VARIANTS = [("rans64", 4, 16), ("rans64", 8, 16), ("rans32_16", 8, 15), ("tans32", 4, 12), ("tans32", 8, 12)]
 
 
 def latent(n: int, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,41 +84,46 @@ def compressai_calls(symbols: torch.Tensor, indexes: torch.Tensor) -> tuple[Call
 
 
 def torch_ans_calls(symbols: torch.Tensor, indexes: torch.Tensor, tables: CdfTables) -> tuple[Calls, Calls]:
-    frequencies = torch.from_numpy(np.diff(tables.cdf.clip(0), axis=1).clip(0).astype(np.float32))
-    sizes, offsets = torch.from_numpy(tables.length - 1), torch.from_numpy(tables.offset.copy())
+    sizes, offsets = torch.from_numpy(tables.length.copy()), torch.from_numpy(tables.offset.copy())
     rows, which = symbols.view(1, -1), indexes.view(1, -1)
     encoders: Calls = {}
     decoders: Calls = {}
-    for family, lanes, precision, inverse in VARIANTS:
-        name = f"torch_ans {family} x{lanes} {precision} bits{' inverse CDF' if inverse else ''}"
-        try:
-            coder = TorchANSInterface(
-                impl=family,
-                freq_precision=precision,
-                num_interleaves=lanes,
-                inverse_cdf_precision=inverse,
-                device="cpu",
-            )
-            coder.init_params(frequencies, sizes, offsets)
-            data = coder.encode_with_indexes(rows, which)
-            require_equal(name, coder.decode_with_indexes(data, which), symbols)
-        except (RuntimeError, ValueError, NotImplementedError, SystemExit) as error:
-            print(f"   left out: {name}: {str(error).splitlines()[0]}")
-            continue
+    for family, lanes, precision in VARIANTS:
+        name = f"torch_ans {family} x{lanes} {precision} bits"
+        coder = TorchANSInterface(
+            impl=family, freq_precision=precision, num_interleaves=lanes, device="cpu", bypass_coding=True
+        )
+        cdf = torch.from_numpy(at_precision(tables, precision))
+        if family.startswith("tans"):
+            coder._ensure_native_for(symbols)
+            cdf = coder._native.tans_build_tables(cdf, sizes, precision)
+        coder.set_cdfs(cdf, sizes, offsets)
+        data = coder.encode_with_indexes(rows, which)
+        require_equal(name, coder.decode_with_indexes(data, which), symbols)
         encoders[name] = lambda coder=coder: coder.encode_with_indexes(rows, which)
         decoders[name] = lambda coder=coder, data=data: coder.decode_with_indexes(data, which)
     return encoders, decoders
 
 
-def report(direction: str, seconds: dict[str, float], n: int, peers: tuple[str, ...]) -> dict[str, Any]:
-    """Prints and returns rates in Msymbol/s, and the ratio of our call to the fastest of each kind of peer."""
+def at_precision(tables: CdfTables, precision: int) -> np.ndarray:
+    """(K, W) CDFs at another precision; rows continue with their total."""
+    cdf = np.full(tables.cdf.shape, 1 << precision, np.int32)
+    for row, source, length in zip(cdf, tables.cdf, tables.length, strict=True):
+        row[:length] = quantize_pmf(np.diff(source[:length]) / 65536, precision)
+    return cdf
+
+
+def report(direction: str, seconds: dict[str, float], n: int) -> dict[str, Any]:
+    """Prints and returns rates in Msymbol/s and ratios: inside to inside, whole to whole."""
     rates = {name: n / s / 1e6 for name, s in seconds.items()}
+    best = max((name for name in rates if name.startswith("torch_ans")), key=rates.__getitem__)
     ratios = {}
-    for peer in peers:
-        best = max((name for name in rates if name.startswith(peer)), key=rates.__getitem__)
-        ratios[best] = rates["pylatent"] / rates[best]
-    against = ", ".join(f"{ratio:.1f}x {name} ({rates[name]:.1f})" for name, ratio in ratios.items())
-    print(f"{direction:7} {rates['pylatent']:7.1f} Msym/s: {against}")
+    for ours, peer in (("inside", "compressai inside"), ("whole", "compressai whole"), ("whole", best)):
+        ratios[f"{ours} to {peer}"] = rates[f"pylatent {ours}"] / rates[peer]
+        print(
+            f"{direction} {ours:6} {rates[f'pylatent {ours}']:6.1f} Msym/s, {ratios[f'{ours} to {peer}']:4.1f}x "
+            f"{peer} ({rates[peer]:.1f})"
+        )
     return {"msym_s": rates, "ratio": ratios}
 
 
@@ -131,13 +136,19 @@ def bench_peers(rounds: int) -> dict[str, Any]:
     print(f"-- {n} symbols at {8 * len(data) / n:.3f} bit/symbol")
     encoders, decoders = compressai_calls(symbols, indexes)
     more_encoders, more_decoders = torch_ans_calls(symbols, indexes, tables)
-    encoders |= more_encoders | {"pylatent": lambda: encode(symbols, indexes, tables)}
-    decoders |= more_decoders | {"pylatent": lambda: decode(data, indexes, tables)}
-    peers = ("compressai inside", "compressai whole", "torch_ans")
+    # Indexes as each side takes them: the peers int32 or lists of int, we the bytes that our codecs make.
+    narrow = indexes.to(torch.uint8)
+    encoders |= more_encoders | {"pylatent whole": lambda: encode(symbols, narrow, tables)}
+    decoders |= more_decoders | {"pylatent whole": lambda: decode(data, narrow, tables)}
+    # The native call alone, on an output that is ready: what corresponds to the peer's extension call.
+    out, native = torch.empty_like(symbols), tables.native
+    addresses = [[(symbols.data_ptr(), 0)], [(narrow.data_ptr(), 2)]]
+    encoders["pylatent inside"] = lambda: native.encode(*addresses, [n], 1)
+    decoders["pylatent inside"] = lambda: native.decode([data], addresses[1], [out.data_ptr()], [n], 1)
     return {
         "symbols": n,
-        "encode": report("encode", take_turns(encoders, rounds), n, peers),
-        "decode": report("decode", take_turns(decoders, rounds), n, peers),
+        "encode": report("encode", take_turns(encoders, rounds), n),
+        "decode": report("decode", take_turns(decoders, rounds), n),
     }
 
 
