@@ -111,15 +111,20 @@ def _rans_part(result: dict[str, Any]) -> list[str]:
     head = [
         f"The entropy coder alone, {peers['symbols']:,} symbols at about 2.2 bits, one thread "
         f"({_versions(result['environment'])}). Millions of symbols in a second, and how many times as fast pylatent "
-        'is; "inside" is the call on lists that are ready, "whole" from tensor to bytes or back:',
+        'is in the same kind of call: "inside" is the native call alone, on inputs that are ready for it, "whole" from '
+        "tensors to bytes or back:",
         "",
     ]
-    rows = [["pylatent, whole", *(f"{peers[verb]['msym_s']['pylatent']:.0f}" for verb in ("encode", "decode"))]]
+    rows = [
+        [name, *(f"{peers[verb]['msym_s'][name]:.0f}" for verb in ("encode", "decode"))]
+        for name in ("pylatent inside", "pylatent whole")
+    ]
     # The fastest variant of a peer need not be the same one in both directions.
-    for encoder, decoder in zip(peers["encode"]["ratio"], peers["decode"]["ratio"], strict=True):
-        cells = [encoder if encoder == decoder else f"{encoder}; decoding {decoder.removeprefix('torch_ans ')}"]
-        for verb, peer in (("encode", encoder), ("decode", decoder)):
-            cells.append(f"{peers[verb]['msym_s'][peer]:.1f} ({peers[verb]['ratio'][peer]:.0f}x)")
+    for encoding, decoding in zip(peers["encode"]["ratio"], peers["decode"]["ratio"], strict=True):
+        encoder, decoder = encoding.split(" to ")[1], decoding.split(" to ")[1]
+        cells = [encoder if encoder == decoder else f"{encoder}; decoding: {decoder.removeprefix('torch_ans ')}"]
+        for verb, peer, ratio in (("encode", encoder, encoding), ("decode", decoder, decoding)):
+            cells.append(f"{peers[verb]['msym_s'][peer]:.1f} ({peers[verb]['ratio'][ratio]:.1f}x)")
         rows.append(cells)
     return head + _table(["", "encode, Msymbol/s", "decode, Msymbol/s"], rows)
 
