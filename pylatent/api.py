@@ -47,7 +47,7 @@ def compress(
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. A target out of the
         model's range gives the nearest reachable file and a PylatentWarning that says what was reached.
-    model: a name, the path of a model file, or a codec from `load`; loading it once is faster for many pictures.
+    model: a name, the path of a model file, or a codec from `load`.
     device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
     threads: CPU threads, torch's own number if not given.
 
@@ -62,7 +62,7 @@ def compress(
             raise ValueError(f"`{name}` must be above 0, got {value}")
     pixels = _pixels(image)
     with _thread_limit(threads), torch.no_grad():
-        codec = load(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
+        codec = zoo.shared(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
         model_hash = codec.fingerprint()[:HASH_BYTES]
         x = pixels.to(codec.device)
         x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]

@@ -69,4 +69,5 @@ def install(monkeypatch, *codecs: FakeCodec) -> None:
 
     monkeypatch.setattr(api, "load", load)
     monkeypatch.setattr(zoo, "load", load)
+    monkeypatch.setattr(zoo, "shared", load)
     monkeypatch.setattr(zoo, "find", find)

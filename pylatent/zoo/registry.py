@@ -69,15 +69,25 @@ def load(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu
 
     Raises ModelError if there is no such model, naming those there are.
     """
+    return load_codec(_path(name_or_path)).to(device)
+
+
+def shared(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu") -> Codec:
+    """As `load`, but the same object every time: for callers that leave its weights alone."""
+    path = _path(name_or_path)
+    return _cached(path, path.stat().st_mtime_ns, device)
+
+
+def _path(name_or_path: str | os.PathLike[str]) -> Path:
     text = os.fspath(name_or_path)
     if text.endswith(SUFFIX) or os.sep in text:
         if not Path(text).is_file():
             raise ModelError(f"there is no model file {text}")
-        return load_codec(text).to(device)
+        return Path(text)
     installed = models()
     for model in installed:
         if model.name == resolve(text):
-            return load_codec(model.path).to(device)
+            return model.path
     names = ", ".join(model.name for model in installed) or "none"
     raise ModelError(f"there is no model named {text}; installed: {names}. `pylatent models add FILE` adds one")
 
@@ -87,18 +97,18 @@ def find(name: str, model_hash: bytes, *, device: str = "cpu") -> Codec:
 
     Raises ModelError if it is not installed: `name` is what the file calls it.
     """
-    return _find(name, model_hash, device, tuple((model.path, model.path.stat().st_mtime_ns) for model in models()))
-
-
-@lru_cache(maxsize=4)
-def _find(name: str, model_hash: bytes, device: str, files: tuple[tuple[Path, int], ...]) -> Codec:
-    for path, _ in files:
-        if bytes.fromhex(read_header(path).hash).startswith(model_hash):
-            return load_codec(path).to(device)
+    for model in models():
+        if bytes.fromhex(model.header.hash).startswith(model_hash):
+            return _cached(model.path, model.path.stat().st_mtime_ns, device)
     raise ModelError(
         f"this file was written by model {name} with hash {model_hash.hex()}, which is not installed; "
         f"get its model file and run `pylatent models add FILE`"
     )
+
+
+@lru_cache(maxsize=4)
+def _cached(path: Path, modified: int, device: str) -> Codec:
+    return load_codec(path).to(device)
 
 
 def add(path: str | os.PathLike[str]) -> ModelInfo:

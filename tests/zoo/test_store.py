@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -146,3 +147,14 @@ def test_pickles_that_hold_code_are_refused(home, tmp_path):
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="not a hyperprior"):
         zoo.import_checkpoint(tmp_path / "other.pth", "other-1")
+
+
+def test_shared_codecs_are_one_until_the_file_changes(home, tmp_path):
+    path = tmp_path / "m.safetensors"
+    zoo.save_codec(make_codec(), path, name="tiny-1", card={})
+    first = zoo.shared(path)
+    assert zoo.shared(path) is first
+    assert zoo.load(path) is not first
+    zoo.save_codec(make_codec(seed=9), path, name="tiny-1", card={})
+    os.utime(path, ns=(1, 1))
+    assert zoo.shared(path).fingerprint() != first.fingerprint()
