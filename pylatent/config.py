@@ -22,8 +22,8 @@ class Config:
     numpy: str
     native: str
     """the compiler that built the native module in use, or why none is used"""
-    cuda_kernels: str
-    """whether CUDA kernels were built, with what and for which devices"""
+    cuda_code: str
+    """whether CUDA code was built, with what and for which devices"""
     cuda_devices: str
     """what the CUDA driver of this machine offers"""
     cpu: str
@@ -47,7 +47,7 @@ def config() -> Config:
         torch=torch.__version__,
         numpy=numpy.__version__,
         native=f"yes: {core.compiler}" if core else f"no: {reason}",
-        cuda_kernels=core.cuda_built if core else "no: they are part of the native module",
+        cuda_code=core.cuda_built if core else "no: they are part of the native module",
         cuda_devices=_cuda_devices(core.cuda_info() if core else None),
         cpu=torch.backends.cpu.get_cpu_capability(),
         simd=f"{core.simd} (built: {', '.join(core.simd_built)})" if core else "no: the coder runs in NumPy",
@@ -69,7 +69,7 @@ def version_line() -> str:
 
 def _cuda_devices(info: dict | None) -> str:
     if info is None:
-        return "not asked: no CUDA kernels were built"
+        return "not asked: no CUDA code was built"
     if info["driver"] == 0:
         return "none: no CUDA driver was found"
     driver = f"driver for CUDA {info['driver'] // 1000}.{info['driver'] % 1000 // 10}"

@@ -2,8 +2,8 @@
 
     python tests/make_golden.py [MODEL]
 
-Written to data/golden/MODEL: per case NAME.lat and NAME.png (the 8-bit pixels), and latents.json (SHA-256 of the
-quantised latents, which every machine computes exactly). Golden files of a released model are never made anew.
+Written to data/golden/MODEL: per case NAME.lat and, for the small ones, NAME.png (the 8-bit pixels), and latents.json
+(SHA-256 of the quantised latents, which every machine computes exactly). Golden files of a released model are never made anew.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ CASES: tuple[tuple[str, float | None], ...] = (
     ("rgb_96x64", 8.0),
     ("grey_96x64", 5.5),
 )
+PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "skyline.png"
+PHOTO_QUALITY = 6.0
 
 
 def digest(latents: Latents) -> str:
@@ -59,6 +61,9 @@ def main() -> None:
         path.write_bytes(api.compress(DATA / "pictures" / f"{picture}.png", quality=quality, model=codec))
         digests[name], pixels = decode(path)
         images.write(images.to_image(pixels), path.with_suffix(".png"))
+    photo = folder / f"{PHOTO.stem}_q{PHOTO_QUALITY:g}.lat"
+    photo.write_bytes(api.compress(PHOTO, quality=PHOTO_QUALITY, model=codec))
+    digests[photo.stem], _ = decode(photo)
     (folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
     print(f"{folder}: {len(digests)} files, {sum(path.stat().st_size for path in folder.iterdir())} bytes")
 

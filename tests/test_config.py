@@ -89,7 +89,7 @@ assert "pylatent._C" not in sys.modules
 @pytest.mark.parametrize(
     ("info", "expected"),
     [
-        (None, "not asked: no CUDA kernels were built"),
+        (None, "not asked: no CUDA code was built"),
         ({"driver": 0, "problem": "", "devices": []}, "none: no CUDA driver was found"),
         ({"driver": 12040, "problem": "too old", "devices": []}, "none: too old (driver for CUDA 12.4)"),
         ({"driver": 13000, "problem": "", "devices": ["A (sm_80)"]}, "A (sm_80) (driver for CUDA 13.0)"),
