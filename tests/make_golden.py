@@ -3,7 +3,7 @@
     python tests/make_golden.py [MODEL]
 
 Written to data/golden/MODEL: per case NAME.lat and, for the small ones, NAME.png (the 8-bit pixels), and latents.json
-(SHA-256 of the quantised latents, which every machine computes exactly). Golden files of a released model are never made anew.
+(SHA-256 of the quantised latents, which every machine computes exactly). Those of a released model are never made anew.
 """
 
 from __future__ import annotations
