@@ -35,7 +35,7 @@ def main() -> None:
     lines += ["| quality | bpp | PSNR, dB | MS-SSIM |", "|---|---|---|---|"]
     lines += [
         f"| {point['quality']:g} | {point['bpp']:.3f} | {point['psnr']:.2f} | {point['ms_ssim']:.4f} |"
-        for point in result["mean"]
+        for point in result["mean"]["codec"]
     ]
     path = ROOT / "docs" / "models" / f"{info.name}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
