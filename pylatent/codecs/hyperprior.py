@@ -10,6 +10,7 @@ variable-rate by a gain vector per quality on y (Cui et al. 2021, arXiv 2003.020
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -74,9 +75,9 @@ class Hyperprior(Codec):
         """What h_a sees of y."""
         return y
 
+    @abstractmethod
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Output of h_s -> (scale, mean)."""
-        raise NotImplementedError
 
     @property
     def qualities(self) -> tuple[float, float] | None:
