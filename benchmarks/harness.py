@@ -16,9 +16,12 @@ import torch
 import pylatent
 from pylatent import _native
 
+_CALLS_IN_A_TURN = 3
+
 
 def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool = False) -> dict[str, float]:
-    """Median seconds of each call over the rounds, in each of which all run once; one more round warms up.
+    """Median seconds of each call over the rounds, in each of which every side makes three calls in a row, as when one
+    picture follows another: the median is of warm caches and recycled memory. One more round warms up.
 
     Seconds of processor time, which other processes on the machine disturb less: for calls that run on one thread.
     With `wall`, seconds by the clock, for calls on several threads: these need a quiet machine.
@@ -29,10 +32,11 @@ def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool =
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            start = now()
-            call()
-            if turn:
-                times[name].append(now() - start)
+            for _ in range(_CALLS_IN_A_TURN):
+                start = now()
+                call()
+                if turn:
+                    times[name].append(now() - start)
     return {name: median(values) for name, values in times.items()}
 
 
