@@ -6,11 +6,15 @@ torch is imported first: the core takes its threads from the OpenMP runtime that
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from pylatent._version import __version__
 
@@ -37,11 +41,42 @@ def _load() -> tuple[ModuleType | None, str | None]:
 
 
 _C, _reason = _load()
+_cuda_reason = None if getattr(_C, "has_cuda", False) else "this installation was built without CUDA kernels"
+_emulator: ModuleType | None = None
+
+Backend = Literal["auto", "native", "torch"]
+
+DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+"""How the core names dtypes (`csrc/common/dtype.h`)."""
 
 
-def why_not_native() -> str | None:
-    """The reason why the native core cannot be used, or None if it can."""
-    return _reason
+def why_not_native(tensor: Tensor | None = None, dtypes: Sequence[torch.dtype] = ()) -> str | None:
+    """The reason why the native core cannot be used, or None if it can.
+
+    With `tensor`, the reason why it cannot be used on that tensor, whose dtype must be one of `dtypes`.
+    """
+    if tensor is not None and _emulator is None:
+        kind = tensor.device.type
+        if kind not in ("cpu", "cuda"):
+            return f"there are native kernels for cpu and cuda tensors, not for {kind}"
+        if _reason is None and kind == "cuda" and _cuda_reason is not None:
+            return _cuda_reason
+    if tensor is not None and tensor.dtype not in dtypes:
+        return f"there is no native kernel for {tensor.dtype}"
+    return _reason if _emulator is None else None
+
+
+def choose(backend: Backend, why_not: str | None) -> bool:
+    """Whether to run natively: "auto" does so unless there is a reason not to, "native" raises RuntimeError with it."""
+    if backend == "torch":
+        return False
+    if backend == "auto":
+        return why_not is None
+    if backend != "native":
+        raise ValueError(f"`backend` must be 'auto', 'native' or 'torch', got {backend!r}")
+    if why_not is not None:
+        raise RuntimeError(f"backend='native' is not possible: {why_not}; use backend='auto' or 'torch'")
+    return True
 
 
 def core() -> ModuleType:
@@ -51,7 +86,48 @@ def core() -> ModuleType:
     return _C
 
 
-def thread_count(threads: int | None) -> int:
+def cuda_core() -> ModuleType:
+    """The module whose CUDA functions to call: the native core, or the one that `emulated` has put in its place."""
+    return core() if _emulator is None else _emulator
+
+
+def is_emulated() -> bool:
+    """Whether CPU tensors go to emulated CUDA kernels."""
+    return _emulator is not None
+
+
+@contextmanager
+def emulated(module: ModuleType) -> Iterator[None]:
+    """For tests: operators on CPU tensors run their CUDA kernels, which `module` executes on the CPU."""
+    global _emulator
+    previous, _emulator = _emulator, module
+    try:
+        yield
+    finally:
+        _emulator = previous
+
+
+def stream(tensor: Tensor) -> int:
+    """torch's current CUDA stream on the device of `tensor`, as a pointer; 0 for CPU tensors."""
+    if not tensor.is_cuda:
+        return 0
+    return _raw_stream(tensor.get_device())
+
+
+def device_index(tensor: Tensor) -> int:
+    """Index of the CUDA device of `tensor`; 0 for CPU tensors."""
+    return tensor.get_device() if tensor.is_cuda else 0
+
+
+def _public_stream(device: int) -> int:
+    return torch.cuda.current_stream(device).cuda_stream
+
+
+# The private name costs 0.2 µs, the public one 4 µs.
+_raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", _public_stream)
+
+
+def thread_count(threads: int | None = None) -> int:
     """Number of CPU threads: `threads` if given (at least 1), else torch's own count."""
     if threads is None:
         return torch.get_num_threads()

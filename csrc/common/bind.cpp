@@ -77,6 +77,11 @@ void bind_common(py::module_& m) {
   m.attr("compiler") = PYLATENT_COMPILER;
   m.attr("cuda_built") = PYLATENT_CUDA_STATUS;
   m.attr("simd_built") = simd_built();
+#ifdef PYLATENT_WITH_CUDA
+  m.attr("has_cuda") = true;
+#else
+  m.attr("has_cuda") = false;
+#endif
   m.def("cuda_info", &cuda, "driver and devices as the CUDA runtime sees them; None in a build without CUDA");
   m.def("thread_runtime", &thread_runtime, "where the threads of parallel loops come from");
   m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"), py::arg("fail_at") = -1);
