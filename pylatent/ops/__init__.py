@@ -1,3 +1,5 @@
 """Fused operators: each a plain function of tensors, with gradients, on CPU and CUDA."""
 
-__all__: list[str] = []
+from pylatent.ops.deform_conv2d import deform_conv2d
+
+__all__ = ["deform_conv2d"]

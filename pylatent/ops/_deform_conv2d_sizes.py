@@ -1,0 +1,49 @@
+"""Sizes of a deformable convolution, from the shapes of its arguments."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+Pair = tuple[int, int]
+
+
+class Sizes(NamedTuple):
+    """Input (batch, channels, height, width), weight (out_channels, channels // groups, *kernel), output (batch,
+    out_channels, *out), offset (batch, 2 * offset_groups * taps, *out), mask (batch, offset_groups * taps, *out)."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    out_channels: int
+    kernel: Pair
+    out: Pair
+    groups: int
+    offset_groups: int
+
+    @property
+    def taps(self) -> int:
+        return self.kernel[0] * self.kernel[1]
+
+
+def sizes(input: Tensor, offset: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Sizes:
+    """The sizes that the shapes imply; what they imply may still contradict the shapes."""
+    batch, channels, height, width = input.shape
+    out_channels, per_group, *kernel = weight.shape
+    out = [
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, s, p, d in zip((height, width), kernel, stride, padding, dilation, strict=True)
+    ]
+    return Sizes(
+        batch=batch,
+        channels=channels,
+        height=height,
+        width=width,
+        out_channels=out_channels,
+        kernel=(kernel[0], kernel[1]),
+        out=(out[0], out[1]),
+        groups=channels // per_group if channels else 1,
+        offset_groups=offset.shape[1] // (2 * kernel[0] * kernel[1]),
+    )
