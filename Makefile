@@ -5,14 +5,16 @@ TORCH ?= torch
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+EMULATED ?= build/emulated
 
-.PHONY: help venv install test demo lint format clean
+.PHONY: help venv install emulated test demo lint format clean
 help:
-	@echo "make demo    compress, decompress and verify three photographs; results in demo-output/"
-	@echo "make test    build, install into $(VENV) and run the tests"
-	@echo "make lint    ruff, clang-format and mypy"
-	@echo "make format  let ruff and clang-format rewrite the sources"
-	@echo "make clean   remove $(VENV) and the build folder"
+	@echo "make demo      compress, decompress and verify three photographs; results in demo-output/"
+	@echo "make test      build, install into $(VENV) and run the tests"
+	@echo "make emulated  build the modules that run the CUDA kernels on the CPU"
+	@echo "make lint      ruff, clang-format and mypy"
+	@echo "make format    let ruff and clang-format rewrite the sources"
+	@echo "make clean     remove $(VENV) and the build folder"
 
 # The build tools are installed too, so that a rebuild without isolation compiles only what changed.
 $(VENV)/.ready: pyproject.toml
@@ -28,9 +30,17 @@ venv: $(VENV)/.ready
 install: $(VENV)/.ready
 	$(PIP) install -q --no-build-isolation --no-deps --force-reinstall .
 
+# The CUDA kernels for the CPU, in modules that only the tests use (docs/cuda-without-a-gpu.md).
+emulated: $(VENV)/.ready
+	$(BIN)/cmake -S . -B $(EMULATED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
+	  -DPYLATENT_EMULATED=ON -DPYLATENT_CUDA=OFF -DPYLATENT_SANITIZE=$(or $(PYLATENT_SANITIZE),OFF) \
+	  $(addprefix -D,$(subst ;, ,$(SKBUILD_CMAKE_DEFINE))) > /dev/null
+	$(BIN)/cmake --build $(EMULATED) --target emulated_modules
+
 # A compiler that fails must not pass for a machine without one. The tests run against the installed package.
 test: export PYLATENT_REQUIRE_NATIVE ?= 1
-test: install
+test: install emulated
 	$(BIN)/pytest -q
 
 demo: install
@@ -39,13 +49,13 @@ demo: install
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/mypy
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 clean:
 	rm -rf $(VENV) build

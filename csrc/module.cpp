@@ -7,6 +7,11 @@ namespace pylatent {
 void bind_common(py::module_& m);
 void bind_rans_compat(py::module_& m);
 void bind_rans(py::module_& m);
+#ifdef PYLATENT_WITH_CUDA
+#define PYLATENT_CUDA_OP(op) void bind_##op##_cuda(py::module_& m);
+#include "cuda_ops.inc"
+#undef PYLATENT_CUDA_OP
+#endif
 }  // namespace pylatent
 
 PYBIND11_MODULE(_C, m) {
@@ -14,4 +19,9 @@ PYBIND11_MODULE(_C, m) {
   pylatent::bind_common(m);
   pylatent::bind_rans_compat(m);
   pylatent::bind_rans(m);
+#ifdef PYLATENT_WITH_CUDA
+#define PYLATENT_CUDA_OP(op) pylatent::bind_##op##_cuda(m);
+#include "cuda_ops.inc"
+#undef PYLATENT_CUDA_OP
+#endif
 }

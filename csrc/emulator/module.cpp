@@ -1,0 +1,18 @@
+// The test module _emulated: the CUDA launchers of every operator, on the emulator. Never installed.
+#include <pybind11/pybind11.h>
+
+#include "emulator/bind.h"
+
+namespace pylatent {
+#define PYLATENT_CUDA_OP(op) void bind_##op##_cuda(pybind11::module_& m);
+#include "cuda_ops.inc"
+#undef PYLATENT_CUDA_OP
+}  // namespace pylatent
+
+PYBIND11_MODULE(_emulated, m) {
+  m.doc() = "pylatent's CUDA kernels on the CPU, for tests";
+  pylatent::emulator::bind_emulator(m);
+#define PYLATENT_CUDA_OP(op) pylatent::bind_##op##_cuda(m);
+#include "cuda_ops.inc"
+#undef PYLATENT_CUDA_OP
+}

@@ -1,0 +1,132 @@
+#include "emulator/tensor_core.h"
+
+#include <cstring>
+
+#include "emulator/block.h"
+
+namespace pylatent::emulator {
+namespace {
+
+struct Matrices {
+  uint32_t* registers;
+  int64_t row_byte;
+  Where where;
+};
+
+// Lane l gives the address of row l % 8 of matrix l / 8, and gets two elements of each matrix.
+template <int COUNT, bool TRANSPOSED>
+void complete_load(void* const* payloads, uint32_t) {
+  Lane* const caller = current;
+  uint16_t elements[COUNT * 8][8];
+  for (int i = 0; i < COUNT * 8; ++i) {
+    const auto& from = *static_cast<const Matrices*>(payloads[i]);
+    current = &caller->block->lanes[caller->warp() * 32 + i];  // reads and faults are those of the lane with the row
+    std::memcpy(elements[i], caller->block->shared.access(from.row_byte, 16, Access::read, from.where), 16);
+  }
+  current = caller;
+  for (int lane = 0; lane < 32; ++lane) {
+    uint32_t* const registers = static_cast<Matrices*>(payloads[lane])->registers;
+    const int row = lane / 4, pair = 2 * (lane % 4);
+    for (int m = 0; m < COUNT; ++m) {
+      const uint16_t low = TRANSPOSED ? elements[8 * m + pair][row] : elements[8 * m + row][pair];
+      const uint16_t high = TRANSPOSED ? elements[8 * m + pair + 1][row] : elements[8 * m + row][pair + 1];
+      registers[m] = low | static_cast<uint32_t>(high) << 16;
+    }
+  }
+}
+
+constexpr Collective load_x2{"ldmatrix_x2", true, complete_load<2, false>};
+constexpr Collective load_x4{"ldmatrix_x4", true, complete_load<4, false>};
+constexpr Collective load_x2_trans{"ldmatrix_x2_trans", true, complete_load<2, true>};
+constexpr Collective load_x4_trans{"ldmatrix_x4_trans", true, complete_load<4, true>};
+
+struct Product {
+  float* d;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+
+// a: 16 x K, b: K x 8 as columns. Products are exact and their sum is rounded once, where hardware truncates more
+// often.
+template <int K>
+void multiply(void* const* payloads, const float (&a)[16][K], const float (&b)[8][K]) {
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      float& d = static_cast<const Product*>(payloads[row % 8 * 4 + column / 2])->d[row / 8 * 2 + column % 2];
+      double sum = 0;
+      for (int k = 0; k < K; ++k) sum += static_cast<double>(a[row][k]) * static_cast<double>(b[column][k]);
+      d = static_cast<float>(static_cast<double>(d) + sum);
+    }
+  }
+}
+
+template <class T>
+float half_of(uint32_t pair, int i) {
+  return to_float(T{static_cast<uint16_t>(pair >> (16 * i))});
+}
+
+template <class T>
+void complete_m16n8k16(void* const* payloads, uint32_t) {
+  float a[16][16], b[8][16];
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& from = *static_cast<const Product*>(payloads[lane]);
+    const int group = lane / 4, pair = 2 * (lane % 4);
+    for (int i = 0; i < 2; ++i) {
+      a[group][pair + i] = half_of<T>(from.a[0], i);
+      a[group + 8][pair + i] = half_of<T>(from.a[1], i);
+      a[group][pair + 8 + i] = half_of<T>(from.a[2], i);
+      a[group + 8][pair + 8 + i] = half_of<T>(from.a[3], i);
+      b[group][pair + i] = half_of<T>(from.b[0], i);
+      b[group][pair + 8 + i] = half_of<T>(from.b[1], i);
+    }
+  }
+  multiply(payloads, a, b);
+}
+
+// The multiplier ignores the lowest 13 bits.
+float tf32(uint32_t bits) { return bit_cast<float>(bits & 0xffffe000u); }
+
+void complete_m16n8k8_tf32(void* const* payloads, uint32_t) {
+  float a[16][8], b[8][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& from = *static_cast<const Product*>(payloads[lane]);
+    const int group = lane / 4, k = lane % 4;
+    a[group][k] = tf32(from.a[0]);
+    a[group + 8][k] = tf32(from.a[1]);
+    a[group][k + 4] = tf32(from.a[2]);
+    a[group + 8][k + 4] = tf32(from.a[3]);
+    b[group][k] = tf32(from.b[0]);
+    b[group][k + 4] = tf32(from.b[1]);
+  }
+  multiply(payloads, a, b);
+}
+
+constexpr Collective mma_bf16{"mma_m16n8k16<bf16>", true, complete_m16n8k16<bf16>};
+constexpr Collective mma_f16{"mma_m16n8k16<f16>", true, complete_m16n8k16<f16>};
+constexpr Collective mma_tf32{"mma_m16n8k8_tf32", true, complete_m16n8k8_tf32};
+
+void multiply(const Collective& what, float* d, const uint32_t* a, const uint32_t* b, const Where& where) {
+  Product product{d, a, b};
+  collective(what, ~uint32_t{0}, &product, where);
+}
+
+}  // namespace
+
+void load_matrices(uint32_t* registers, int count, bool transposed, int64_t row_byte, const Where& where) {
+  Matrices matrices{registers, row_byte, where};
+  const Collective& x2 = transposed ? load_x2_trans : load_x2;
+  const Collective& x4 = transposed ? load_x4_trans : load_x4;
+  collective(count == 2 ? x2 : x4, ~uint32_t{0}, &matrices, where);
+}
+
+void multiply_bf16(float* d, const uint32_t* a, const uint32_t* b, const Where& where) {
+  multiply(mma_bf16, d, a, b, where);
+}
+void multiply_f16(float* d, const uint32_t* a, const uint32_t* b, const Where& where) {
+  multiply(mma_f16, d, a, b, where);
+}
+void multiply_tf32(float* d, const uint32_t* a, const uint32_t* b, const Where& where) {
+  multiply(mma_tf32, d, a, b, where);
+}
+
+}  // namespace pylatent::emulator

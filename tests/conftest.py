@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+
+import emulation
+import pytest
+import torch
+
+from pylatent import _native
+
+# Every emulated test runs once a schedule.
+SCHEDULES = int(os.environ.get("PYLATENT_SCHEDULES", "2"))
+EMULATED = [f"cuda-emulated-{i}" for i in range(SCHEDULES)]
+
+
+@pytest.fixture(params=["cpu", "cuda", *EMULATED])
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """Where an operator's tensors live. "cuda-emulated" runs its CUDA kernels on CPU tensors, in an adverse order.
+
+    What torch allocates without filling it is full of NaN meanwhile.
+    """
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        if request.param not in EMULATED:
+            yield torch.device(request.param)
+            return
+        module = emulation.module("_emulated")
+        module.set_seed(zlib.crc32(request.node.nodeid.encode()))
+        with _native.emulated(module):
+            yield torch.device("cpu")
+    finally:
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
