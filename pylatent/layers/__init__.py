@@ -1,5 +1,6 @@
 """Layers that codecs are made of."""
 
+from pylatent.layers.deformable import DeformableAlignment, DeformConv2d
 from pylatent.layers.gdn import GDN
 
-__all__ = ["GDN"]
+__all__ = ["GDN", "DeformConv2d", "DeformableAlignment"]
