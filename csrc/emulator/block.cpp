@@ -12,6 +12,15 @@ void Block::run(const Launch& launch_, uint3 index_, uint64_t seed) {
   index = index_;
   random_ = Random(seed);
   prepare();
+  try {
+    schedule();
+  } catch (...) {
+    shared.forget();
+    throw;
+  }
+}
+
+void Block::schedule() {
   int warp = -1;
   for (;;) {
     if (warp < 0 || !warps[warp].ready || (order_.hand_over_every && random_.below(order_.hand_over_every) == 0)) {
@@ -51,6 +60,7 @@ void Block::prepare() {
     warps[i / 32].exist |= lane.bit();
     warps[i / 32].ready |= lane.bit();
   }
+  clock.start_block();
   shared.start_block(launch->shared_bytes);
   at_barrier_ = 0;
   constexpr uint32_t hand_overs[] = {0, 64, 8, 2};
@@ -81,6 +91,9 @@ void Block::run_lane() {
   Block& block = *lane.block;
   try {
     block.launch->body(block.launch->arguments);
+    if (!lane.copies.waiting.empty()) {
+      fail("returns before its cp_async has been waited for", lane.copies.waiting.front().where);
+    }
   } catch (...) {
     block.fault_ = std::current_exception();
   }
@@ -111,7 +124,7 @@ void Block::arrive_at_barrier(Lane& lane, const Where& where) {
          where);
   }
   for (int i = 0; i < threads_; ++i) release(lanes[i]);
-  shared.pass_barrier();
+  clock.pass_barrier();
 }
 
 void Block::arrive_at_collective(Lane& lane, const Collective& what, uint32_t mask, void* payload, const Where& where) {

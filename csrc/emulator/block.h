@@ -14,6 +14,7 @@
 
 #include "emulator/fault.h"
 #include "emulator/fiber.h"
+#include "emulator/global_memory.h"
 #include "emulator/shared_memory.h"
 
 struct dim3 {
@@ -90,7 +91,9 @@ struct Block {
   uint3 index{};
   std::unique_ptr<Lane[]> lanes;
   std::vector<Warp> warps;
+  Clock clock;
   SharedMemory shared;
+  GlobalMemory global;
 
   void arrive_at_barrier(Lane& lane, const Where& where);
   void arrive_at_collective(Lane& lane, const Collective& what, uint32_t mask, void* payload, const Where& where);
@@ -102,6 +105,7 @@ struct Block {
   };
 
   void prepare();
+  void schedule();
   int pick_warp();
   int pick_lane(uint32_t candidates);
   void wait(Lane& lane);

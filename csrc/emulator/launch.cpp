@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "emulator/pointers.h"
-
 namespace pylatent::emulator {
 namespace {
 
@@ -47,28 +45,14 @@ void run_launch(const Launch& launch) {
   std::iota(order.begin(), order.end(), uint64_t{0});
   const uint64_t seed = settings().seed * 1000003 + settings().launches++;
   Random random(seed);
+  block.clock.start_launch();
+  block.global.start_launch();
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
   for (const uint64_t i : order) {
     const uint3 index{static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                       static_cast<unsigned>(i / grid.x / grid.y)};
     block.run(launch, index, seed + 7919 * i);
   }
-}
-
-void check_global(const void* at, int bytes, const Extent& extent, Access kind, const Where& where) {
-  const char* const byte = static_cast<const char*>(at);
-  if (extent.begin && byte >= extent.begin && byte + bytes <= extent.end) {
-    if (reinterpret_cast<uintptr_t>(at) % bytes == 0) return;
-    fail("accesses " + std::to_string(bytes) + " bytes of global memory at an address that is not a multiple of " +
-             std::to_string(bytes),
-         where);
-  }
-  const std::string verb = kind == Access::read ? "reads" : kind == Access::write ? "writes" : "adds to";
-  if (extent.begin == extent.end) fail(verb + " a global array that has no elements", where);
-  const auto offset = static_cast<int64_t>(reinterpret_cast<intptr_t>(byte) - reinterpret_cast<intptr_t>(extent.begin));
-  fail(verb + " bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes - 1) +
-           " of a global array of " + std::to_string(extent.end - extent.begin) + " bytes",
-       where);
 }
 
 }  // namespace pylatent::emulator

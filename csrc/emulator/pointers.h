@@ -9,6 +9,7 @@
 #include "common/vec.h"
 #include "emulator/block.h"
 #include "emulator/fault.h"
+#include "emulator/global_memory.h"
 
 namespace pylatent::emulator {
 
@@ -21,15 +22,6 @@ struct Index {
   Index(I value, const char* file = __builtin_FILE(), int line = __builtin_LINE())
       : value(static_cast<int64_t>(value)), where{file, line} {}
 };
-
-// The bytes that a launch may touch through one pointer.
-struct Extent {
-  const char* begin = nullptr;
-  const char* end = nullptr;
-};
-
-// Checks bounds and alignment of an access by the running thread.
-void check_global(const void* at, int bytes, const Extent& extent, Access kind, const Where& where);
 
 template <class Pointer>
 class Reference {
