@@ -16,6 +16,7 @@ Simd detect() {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2")) return Simd::scalar;
+  if (!__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) return Simd::scalar;
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   return wide ? Simd::avx512 : Simd::avx2;
@@ -24,7 +25,8 @@ Simd detect() {
   __cpuid(leaf, 0);
   if (leaf[0] < 7) return Simd::scalar;
   __cpuid(leaf, 1);
-  if (!(leaf[2] & (1 << 27))) return Simd::scalar;  // the operating system saves vector registers
+  const int needed = (1 << 12) | (1 << 27) | (1 << 29);  // FMA, saved vector registers, F16C
+  if ((leaf[2] & needed) != needed) return Simd::scalar;
   const unsigned long long saved = _xgetbv(0);
   __cpuidex(leaf, 7, 0);
   const bool avx2 = (leaf[1] & (1 << 5)) && (leaf[1] & (1 << 8)) && (saved & 6) == 6;

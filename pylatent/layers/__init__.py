@@ -1,6 +1,7 @@
 """Layers that codecs are made of."""
 
 from pylatent.layers.deformable import DeformableAlignment, DeformConv2d
+from pylatent.layers.gated_fusion import GatedFusion
 from pylatent.layers.gdn import GDN
 
-__all__ = ["GDN", "DeformConv2d", "DeformableAlignment"]
+__all__ = ["GDN", "DeformConv2d", "DeformableAlignment", "GatedFusion"]

@@ -1,5 +1,6 @@
 """Fused operators: each a plain function of tensors, with gradients, on CPU and CUDA."""
 
 from pylatent.ops.deform_conv2d import deform_conv2d
+from pylatent.ops.gated_fusion import gated_fusion
 
-__all__ = ["deform_conv2d"]
+__all__ = ["deform_conv2d", "gated_fusion"]

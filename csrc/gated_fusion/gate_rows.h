@@ -1,0 +1,255 @@
+// The elementwise passes of the gated fusion over a range of rows. Included by one file per SIMD level, which the
+// compiler vectorises for that level; everything here has internal linkage, so that no level runs another's code.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+#include "common/half.h"
+#include "gated_fusion/gate_variants.h"
+
+namespace pylatent::gated_fusion {
+namespace {
+
+constexpr int kBlock = 256;  // elements handled at a time, in buffers that stay in the first-level cache
+constexpr int kLanes = 16;   // blocks are padded to a multiple of this
+
+inline int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
+
+// exp of x clamped to [-87, 87] ([-708, 708] for double); NaN stays NaN. With magic added, the low bits of t hold the
+// nearest integer n to x / ln 2; exp x = 2^n exp(x - n ln 2), the latter by a polynomial.
+inline float exponential(float x) {
+  x = x > 87.0f ? 87.0f : x;
+  x = x < -87.0f ? -87.0f : x;
+  const float t = x * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
+  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  uint32_t bits;
+  std::memcpy(&bits, &t, 4);
+  bits = (bits << 23) + 0x3f800000u;
+  float scale;
+  std::memcpy(&scale, &bits, 4);
+  return p * scale;
+}
+
+inline double exponential(double x) {
+  x = x > 708.0 ? 708.0 : x;
+  x = x < -708.0 ? -708.0 : x;
+  const double t = x * 1.4426950408889634 + 6755399441055744.0, n = t - 6755399441055744.0;
+  const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+  double p = 1.0 / 6227020800.0;  // Taylor series to degree 13: the rest is below 5e-18
+  p = p * r + 1.0 / 479001600.0;
+  p = p * r + 1.0 / 39916800.0;
+  p = p * r + 1.0 / 3628800.0;
+  p = p * r + 1.0 / 362880.0;
+  p = p * r + 1.0 / 40320.0;
+  p = p * r + 1.0 / 5040.0;
+  p = p * r + 1.0 / 720.0;
+  p = p * r + 1.0 / 120.0;
+  p = p * r + 1.0 / 24.0;
+  p = p * r + 1.0 / 6.0;
+  p = p * r + 0.5;
+  p = p * (r * r) + r + 1.0;
+  uint64_t bits;
+  std::memcpy(&bits, &t, 8);
+  bits = (bits << 52) + (uint64_t{1023} << 52);
+  double scale;
+  std::memcpy(&scale, &bits, 8);
+  return p * scale;
+}
+
+inline void convert(const bf16* from, float* to, int n) {
+  for (int i = 0; i < n; ++i) {
+    const uint32_t bits = uint32_t{from[i].bits} << 16;
+    std::memcpy(to + i, &bits, 4);
+  }
+}
+
+inline void convert(const float* from, bf16* to, int n) {
+  for (int i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, from + i, 4);
+    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    to[i].bits = uint16_t((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+  }
+}
+
+inline void convert(const f16* from, float* to, int n) {
+#ifdef __F16C__
+  int i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));
+  }
+  for (; i < n; ++i) to[i] = _cvtsh_ss(from[i].bits);
+#else
+  for (int i = 0; i < n; ++i) to[i] = to_float(from[i]);
+#endif
+}
+
+inline void convert(const float* from, f16* to, int n) {
+#ifdef __F16C__
+  int i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
+  }
+  for (; i < n; ++i) to[i].bits = _cvtss_sh(from[i], _MM_FROUND_TO_NEAREST_INT);
+#else
+  for (int i = 0; i < n; ++i) to[i] = from_float<f16>(from[i]);
+#endif
+}
+
+template <class F>
+void convert(const F* from, F* to, int n) {
+  std::memcpy(to, from, static_cast<size_t>(n) * sizeof(F));
+}
+
+// n <= kBlock values as F, readable up to padded(n) with zeros at the end: in place where that is possible.
+template <class F, class T>
+const F* load(const T* from, F (&buffer)[kBlock], int n) {
+  if constexpr (std::is_same_v<F, T>) {
+    if (n % kLanes == 0) return from;
+  }
+  convert(from, buffer, n);
+  for (int i = n; i < padded(n); ++i) buffer[i] = 0;
+  return buffer;
+}
+
+template <class F>
+struct Bias {
+  const F* values;  // null for none
+  bool per_column;
+
+  // The bias of columns [column, column + n), as an array if they differ, else one value in `same`.
+  const F* block(int64_t channel, int64_t column, int n, F (&buffer)[kBlock], F& same) const {
+    same = values != nullptr && !per_column ? values[channel] : F(0);
+    return values != nullptr && per_column ? load(values + column, buffer, n) : nullptr;
+  }
+};
+
+template <class F>
+void add(const F* x, const F* bias, F same, F* out, int n) {
+  if (bias != nullptr) {
+    for (int i = 0; i < padded(n); ++i) out[i] = x[i] + bias[i];
+  } else {
+    for (int i = 0; i < padded(n); ++i) out[i] = x[i] + same;
+  }
+}
+
+template <class Work, class T, class F>
+void forward_rows(const Forward& job, int64_t begin, int64_t end) {
+  const Shape& shape = job.shape;
+  const Bias<F> bias_u{static_cast<const F*>(job.bias_u), shape.channels_last};
+  const Bias<F> bias_v{static_cast<const F*>(job.bias_v), shape.channels_last};
+  alignas(64) F load_u[kBlock], load_v[kBlock], load_bias[kBlock], u[kBlock], v[kBlock];
+  F same;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t channel = row % shape.channels;
+    for (int64_t column = 0; column < shape.columns; column += kBlock) {
+      const int n = static_cast<int>(shape.columns - column < kBlock ? shape.columns - column : kBlock);
+      const int64_t at = row * shape.columns + column;
+      const F* bias = bias_u.block(channel, column, n, load_bias, same);
+      add(load(static_cast<const Work*>(job.u) + at, load_u, n), bias, same, u, n);
+      bias = bias_v.block(channel, column, n, load_bias, same);
+      add(load(static_cast<const Work*>(job.v) + at, load_v, n), bias, same, v, n);
+      if (job.gate != nullptr) convert(v, static_cast<T*>(job.gate) + at, n);
+      for (int i = 0; i < padded(n); ++i) u[i] = u[i] / (F(1) + exponential(-v[i]));
+      convert(u, static_cast<T*>(job.out) + at, n);
+    }
+  }
+}
+
+template <class F>
+F total(const F* x, int n) {
+  F lanes[kLanes] = {};
+  for (int i = 0; i < padded(n); i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lanes[j] += x[i + j];
+  }
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
+  }
+  return lanes[0];
+}
+
+template <class F>
+void accumulate(const F* x, F* sums, int n) {
+  for (int i = 0; i < n; ++i) sums[i] += x[i];
+}
+
+// sums_u and sums_v: null, or of row r at [r], or with channels_last one row of channels to which all rows are added.
+template <class Work, class T, class F>
+void backward_rows(const Backward& job, int64_t begin, int64_t end, F* sums_u, F* sums_v) {
+  const Shape& shape = job.shape;
+  alignas(64) F load_grad[kBlock], load_out[kBlock], load_gate[kBlock], u[kBlock], v[kBlock];
+  for (int64_t row = begin; row < end; ++row) {
+    F sum_u = 0, sum_v = 0;
+    for (int64_t column = 0; column < shape.columns; column += kBlock) {
+      const int n = static_cast<int>(shape.columns - column < kBlock ? shape.columns - column : kBlock);
+      const int64_t at = row * shape.columns + column;
+      const F* grad = load(static_cast<const T*>(job.grad) + at, load_grad, n);
+      const F* out = load(static_cast<const T*>(job.out) + at, load_out, n);
+      const F* gate = load(static_cast<const T*>(job.gate) + at, load_gate, n);
+      for (int i = 0; i < padded(n); ++i) {
+        const F e = exponential(-gate[i]), sigmoid = F(1) / (F(1) + e);
+        u[i] = grad[i] * sigmoid;
+        v[i] = grad[i] * out[i] * (e * sigmoid);
+      }
+      convert(u, static_cast<Work*>(job.grad_u) + at, n);
+      convert(v, static_cast<Work*>(job.grad_v) + at, n);
+      if (sums_u == nullptr) continue;
+      if (shape.channels_last) {
+        accumulate(u, sums_u + column, n);
+        accumulate(v, sums_v + column, n);
+      } else {
+        sum_u += total(u, n);
+        sum_v += total(v, n);
+      }
+    }
+    if (sums_u != nullptr && !shape.channels_last) {
+      sums_u[row] = sum_u;
+      sums_v[row] = sum_v;
+    }
+  }
+}
+
+// fn(Type<Work>, Type<T>, Type<F>) for the pairs of dtypes that check_dtypes lets through.
+template <class Fn>
+void for_types(Dtype work, Dtype dtype, Fn&& fn) {
+  const bool single = work == Dtype::float32;
+  if (dtype == Dtype::float32 && single) return fn(Type<float>{}, Type<float>{}, Type<float>{});
+  if (dtype == Dtype::float64 && work == dtype) return fn(Type<double>{}, Type<double>{}, Type<double>{});
+  if (dtype == Dtype::bfloat16 && work == dtype) return fn(Type<bf16>{}, Type<bf16>{}, Type<float>{});
+  if (dtype == Dtype::bfloat16 && single) return fn(Type<float>{}, Type<bf16>{}, Type<float>{});
+  if (dtype == Dtype::float16 && work == dtype) return fn(Type<f16>{}, Type<f16>{}, Type<float>{});
+  if (dtype == Dtype::float16 && single) return fn(Type<float>{}, Type<f16>{}, Type<float>{});
+}
+
+void forward_range(const Forward& job, int64_t begin, int64_t end) {
+  for_types(job.work, job.dtype, [&](auto work, auto type, auto wide) {
+    using W = typename decltype(work)::type;
+    using T = typename decltype(type)::type;
+    forward_rows<W, T, typename decltype(wide)::type>(job, begin, end);
+  });
+}
+
+void backward_range(const Backward& job, int64_t begin, int64_t end, void* sums_u, void* sums_v) {
+  for_types(job.work, job.dtype, [&](auto work, auto type, auto wide) {
+    using W = typename decltype(work)::type;
+    using T = typename decltype(type)::type;
+    using F = typename decltype(wide)::type;
+    backward_rows<W, T, F>(job, begin, end, static_cast<F*>(sums_u), static_cast<F*>(sums_v));
+  });
+}
+
+}  // namespace
+}  // namespace pylatent::gated_fusion

@@ -1,0 +1,18 @@
+// The SIMD levels of the elementwise passes.
+#pragma once
+
+#include "gated_fusion/gated_fusion.h"
+
+namespace pylatent::gated_fusion {
+
+// Biases are float (double for float64). `sums_u` and `sums_v` may be null; else see gate_rows.h.
+struct Variant {
+  void (*forward)(const Forward& job, int64_t begin, int64_t end);
+  void (*backward)(const Backward& job, int64_t begin, int64_t end, void* sums_u, void* sums_v);
+};
+
+Variant scalar_variant();
+Variant avx2_variant();
+Variant avx512_variant();
+
+}  // namespace pylatent::gated_fusion

@@ -1,0 +1,67 @@
+"""Memory layouts of the gated fusion, contiguous NCHW or channels-last, and matrix products in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether the operator works channels-last on `x`: it is stored so, or has one pixel a picture and is stored both
+    ways."""
+    if not x.is_contiguous(memory_format=torch.channels_last):
+        return False
+    return not x.is_contiguous() or x.shape[2] * x.shape[3] == 1
+
+
+def in_layout(x: Tensor, channels_last: bool) -> Tensor:
+    """`x` itself if it is stored so, else a copy that is."""
+    return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def empty_output(like: Tensor, channels: int, dtype: torch.dtype, channels_last: bool) -> Tensor:
+    """An uninitialised (B, channels, H, W) on the device of `like` (B, ·, H, W)."""
+    return torch.empty(
+        (like.shape[0], channels, like.shape[2], like.shape[3]),
+        dtype=dtype,
+        device=like.device,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )
+
+
+def pixel_rows(x: Tensor) -> Tensor:
+    """Channels-last (B, C, H, W) as a (B H W, C) view."""
+    batch, channels, height, width = x.shape
+    return x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+
+
+def convolve(x: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
+    """The 1x1 convolution of `x` (B, K, H, W), stored so, with `weight` (C, K): (B, C, H, W), stored so."""
+    batch, _, height, width = x.shape
+    if channels_last:
+        out = torch.mm(pixel_rows(x), weight.t())
+        return out.view(batch, height, width, weight.shape[0]).permute(0, 3, 1, 2)
+    out = torch.bmm(weight.expand(batch, *weight.shape), x.flatten(2))
+    return out.view(batch, weight.shape[0], height, width)
+
+
+def weight_gradient(grad: Tensor, x: Tensor, channels_last: bool) -> Tensor:
+    """Of `convolve`: the sum over pictures and pixels of grad (B, C, H, W) times x (B, K, H, W), both stored so."""
+    if channels_last:
+        return torch.mm(pixel_rows(grad).t(), pixel_rows(x))
+    return torch.bmm(grad.flatten(2), x.flatten(2).mT).sum(0)
+
+
+def empty_sums(out: Tensor, channels_last: bool) -> Tensor:
+    """(2, n, C), whose sum over n gives the gradients of the two biases.
+
+    n is the number of pictures or, channels-last, of blocks of at most 128 pixels.
+    """
+    batch, channels, height, width = out.shape
+    rows = (batch * height * width + 127) // 128 if channels_last else batch
+    return torch.empty((2, rows, channels), dtype=sum_dtype(out.dtype), device=out.device)
+
+
+def sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What gradients of biases are added up in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
