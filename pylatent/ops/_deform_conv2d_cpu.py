@@ -1,13 +1,26 @@
-"""CPU kernels of the deformable convolution."""
+"""Deformable convolution on the CPU: native code samples tiles of columns, torch multiplies them by the weight.
+
+The columns of a tile, all taps of a block of channels for some of the outputs, stay in the cache. Blocks are the outer
+loop: the input with channels last and the weight with taps before channels are needed only a block at a time.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pylatent.ops._deform_conv2d_sizes import Pair
+from pylatent import _native
+from pylatent.ops._deform_conv2d_sizes import Pair, Sizes, empty_output, sizes
 
-DTYPES: tuple[torch.dtype, ...] = ()
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+_COLUMNS = 288  # of a block of channels: 32 channels for 3 x 3 taps
+_GROUP = 16  # outputs that the native code computes together
+_LEAST_TILE, _MOST_TILE = 64, 1024
+_WORKSPACE = 1 << 20  # bytes a thread; a tenth of the columns of a picture if that is more
 
 
 def forward(
@@ -20,7 +33,34 @@ def forward(
     padding: Pair,
     dilation: Pair,
 ) -> Tensor:
-    raise NotImplementedError("deform_conv2d has no CPU kernel yet")
+    call = _Call(input, offset, weight, mask, stride, padding, dilation)
+    n = call.n
+    out = empty_output(input, (n.batch, n.out_channels, *n.out))
+    # Blocks are summed in the dtype of the columns.
+    total = out if out.dtype == call.dtype else torch.empty_like(out, dtype=call.dtype)
+    total.copy_(torch.zeros(()) if bias is None else bias[:, None, None])
+    if out.numel() and input.numel():
+        for block in _blocks(n, _COLUMNS * call.threads):
+            _add_block(call, input, weight, block, total)
+    return out if total is out else out.copy_(total)
+
+
+def _add_block(call: _Call, input: Tensor, weight: Tensor, block: _Block, total: Tensor) -> None:
+    kernel = call.taps_first(weight, block)
+    pixels = call.empty_pixels(block)
+    count = call.tile_size(kernel.numel() + pixels.numel(), 2 * kernel.shape[1] + kernel.shape[0])
+    columns = call.empty(count, kernel.shape[1])
+    channels_last = not total.is_contiguous()
+    for b in range(call.n.batch):
+        _fill(pixels, input[b], block)
+        result = total[b, block.outputs].flatten(1)
+        for first, end in call.tiles(count):
+            call.gather(b, block, first, end, pixels, columns)
+            samples = columns if end - first == count else columns[: end - first]
+            if channels_last:
+                result[:, first:end].t().add_(call.product(samples, kernel))
+            else:
+                result[:, first:end].add_(call.product(kernel, samples))
 
 
 def backward(
@@ -34,4 +74,189 @@ def backward(
     dilation: Pair,
     needed: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    raise NotImplementedError("deform_conv2d has no CPU kernel yet")
+    call = _Call(input, offset, weight, mask, stride, padding, dilation)
+    needs_input, needs_offset, needs_weight, needs_mask = needed
+    grads = _Gradients(
+        empty_output(input, input.shape).zero_() if needs_input else input.new_empty(0),
+        torch.zeros(offset.shape if needs_offset or needs_mask else 0, dtype=call.dtype),
+        weight.new_zeros(weight.shape if needs_weight else 0),
+        torch.zeros(mask.shape if needs_mask and mask is not None else 0, dtype=call.dtype),
+    )
+    if grad.numel() and input.numel():
+        for block in _blocks(call.n, _COLUMNS // 2 * call.threads):
+            _backward_block(call, grad, input, weight, block, grads)
+    return grads if needs_offset else grads._replace(offset=offset.new_empty(0))
+
+
+class _Gradients(NamedTuple):
+    """Empty where not wanted; `offset` is wanted with `mask` too."""
+
+    input: Tensor
+    offset: Tensor
+    weight: Tensor
+    mask: Tensor
+
+
+def _backward_block(call: _Call, grad: Tensor, input: Tensor, weight: Tensor, block: _Block, grads: _Gradients) -> None:
+    kernel = call.taps_first(weight, block)
+    grad_kernel = torch.zeros_like(kernel)
+    pixels = call.empty_pixels(block)
+    grad_pixels = torch.empty_like(pixels) if grads.input.numel() else None
+    slices = min(call.threads, -(-block.channels // _GROUP))
+    dots_per_output = 4 * slices * call.n.taps * block.offset_groups(call.n) if grads.offset.numel() else 0
+    fixed = 2 * (kernel.numel() + pixels.numel())
+    count = call.tile_size(fixed, 2 * kernel.shape[1] + 3 * kernel.shape[0] + dots_per_output)
+    dots = call.empty(count, dots_per_output)
+    for b in range(call.n.batch):
+        _fill(pixels, input[b], block)
+        if grad_pixels is not None:
+            grad_pixels.zero_()
+        for first, end in call.tiles(count):
+            tile = grad[b, block.outputs].flatten(1)[:, first:end].to(call.dtype).contiguous()
+            if grad_pixels is None and dots_per_output == 0:
+                columns = call.empty(end - first, kernel.shape[1])
+                call.gather(b, block, first, end, pixels, columns)
+            else:
+                columns = call.product(tile.t().contiguous(), kernel.t())
+                call.scatter(b, block, first, end, pixels, columns, grad_pixels, dots, grads, slices)
+            if grads.weight.numel():
+                grad_kernel.add_(call.product(tile, columns.t()))
+        if grad_pixels is not None:
+            grads.input[b, block.of_input].flatten(1).t().copy_(grad_pixels[:-1])
+    if grads.weight.numel():
+        by_tap = grad_kernel.view(kernel.shape[0], call.n.taps, block.channels)
+        grads.weight[block.outputs, block.of_weight].flatten(2).copy_(by_tap.transpose(1, 2))
+
+
+class _Block(NamedTuple):
+    """Channels [first, first + channels) of the input; all belong to the group that has `outputs`."""
+
+    first: int
+    channels: int
+    outputs: slice
+    first_of_group: int
+
+    @property
+    def of_input(self) -> slice:
+        return slice(self.first, self.first + self.channels)
+
+    @property
+    def of_weight(self) -> slice:
+        return slice(self.first - self.first_of_group, self.first - self.first_of_group + self.channels)
+
+    def offset_groups(self, n: Sizes) -> int:
+        """How many offset groups the block touches."""
+        per_group = n.channels // n.offset_groups
+        return (self.first + self.channels - 1) // per_group - self.first // per_group + 1
+
+
+def _blocks(n: Sizes, columns: int) -> Iterator[_Block]:
+    size = max(_GROUP, columns // n.taps // _GROUP * _GROUP)
+    per_group, out_per_group = n.channels // n.groups, n.out_channels // n.groups
+    for group in range(n.groups):
+        start, outputs = group * per_group, slice(group * out_per_group, (group + 1) * out_per_group)
+        for first in range(start, start + per_group, size):
+            yield _Block(first, min(size, start + per_group - first), outputs, start)
+
+
+def _fill(pixels: Tensor, image: Tensor, block: _Block) -> None:
+    """Copies the channels of the block into the rows of `pixels`, all but the last."""
+    pixels[:-1].copy_(image[block.of_input].flatten(1).t())
+
+
+class _Call:
+    """What the blocks and tiles of one call share."""
+
+    def __init__(
+        self,
+        input: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        mask: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+    ) -> None:
+        n = self.n = sizes(input, offset, weight, stride, padding, dilation)
+        self.core = _native.core()
+        self.threads = _native.thread_count()
+        self.dtype = offset.dtype
+        self.code = _native.DTYPE_CODES[offset.dtype]
+        self.sizes = (n.height, n.width, *n.out, *n.kernel, *stride, *padding, *dilation)
+        self.offset = offset.contiguous()
+        self.mask = None if mask is None else mask.contiguous()
+        self.outputs = n.out[0] * n.out[1]
+        # oneDNN's matrix product: twice as fast as MKL's, which torch.mm calls, on AMD's processors (Zen 5).
+        onednn = self.dtype == torch.float32 and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+        self.linear = torch.ops.mkldnn._linear_pointwise.default if onednn else None
+
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        """a @ b.T"""
+        return a @ b.t() if self.linear is None else self.linear(a, b, None, "none", [], None)
+
+    def tile_size(self, fixed: int, per_output: int) -> int:
+        """Outputs of a tile, so that `fixed` elements and `per_output` for each output fit into the workspace."""
+        size = self.dtype.itemsize
+        columns = self.n.channels * self.n.taps * self.outputs * size
+        room = max(_WORKSPACE * self.threads, columns // 10) // size - fixed
+        most = min(_MOST_TILE * self.threads, room // per_output)
+        return min(self.outputs, max(_LEAST_TILE, most // _GROUP * _GROUP))
+
+    def tiles(self, count: int) -> Iterator[tuple[int, int]]:
+        for first in range(0, self.outputs, count):
+            yield first, min(first + count, self.outputs)
+
+    def empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self.dtype)
+
+    def empty_pixels(self, block: _Block) -> Tensor:
+        """(pixels + 1, channels of the block); the last row is zero."""
+        pixels = self.empty(self.n.height * self.n.width + 1, block.channels)
+        pixels[-1] = 0
+        return pixels
+
+    def taps_first(self, weight: Tensor, block: _Block) -> Tensor:
+        """(outputs of the group, taps * channels of the block)"""
+        part = weight[block.outputs, block.of_weight].flatten(2)
+        return self.empty(part.shape[0], part.shape[2], part.shape[1]).copy_(part.transpose(1, 2)).flatten(1)
+
+    def gather(self, b: int, block: _Block, first: int, end: int, pixels: Tensor, columns: Tensor) -> None:
+        """Fills `columns` (end - first, taps * channels of the block)."""
+        self.core.deform_conv2d_forward(*self._arguments(b, block, first, end, pixels, columns), self.threads)
+
+    def scatter(
+        self,
+        b: int,
+        block: _Block,
+        first: int,
+        end: int,
+        pixels: Tensor,
+        columns: Tensor,
+        grad_pixels: Tensor | None,
+        dots: Tensor,
+        grads: _Gradients,
+        slices: int,
+    ) -> None:
+        """Replaces the gradients in `columns` by the columns; adds to `grad_pixels`, `grads.offset`, `grads.mask`."""
+        self.core.deform_conv2d_backward(
+            *self._arguments(b, block, first, end, pixels, columns),
+            0 if grad_pixels is None else grad_pixels.data_ptr(),
+            dots.data_ptr(),
+            _address(grads.offset, b),
+            _address(grads.mask, b),
+            slices,
+            self.threads,
+        )
+
+    def _arguments(
+        self, b: int, block: _Block, first: int, end: int, pixels: Tensor, columns: Tensor
+    ) -> tuple[object, ...]:
+        part = (self.n.channels // self.n.offset_groups, block.first, block.channels, first, end - first)
+        mask = 0 if self.mask is None else _address(self.mask, b)
+        addresses = (pixels.data_ptr(), _address(self.offset, b), mask, columns.data_ptr())
+        return self.code, self.sizes, part, *addresses
+
+
+def _address(tensor: Tensor, b: int) -> int:
+    """Of picture b of a contiguous tensor; 0 if the tensor is empty."""
+    return tensor.data_ptr() + b * tensor.stride(0) * tensor.element_size() if tensor.numel() else 0

@@ -1,9 +1,10 @@
-"""Sizes of a deformable convolution, from the shapes of its arguments."""
+"""Sizes and results of a deformable convolution, from its arguments."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 Pair = tuple[int, int]
@@ -47,3 +48,10 @@ def sizes(input: Tensor, offset: Tensor, weight: Tensor, stride: Pair, padding: 
         groups=channels // per_group if channels else 1,
         offset_groups=offset.shape[1] // (2 * kernel[0] * kernel[1]),
     )
+
+
+def empty_output(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Channels-last if `like` is channels-last and not also contiguous, else contiguous."""
+    last = not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
 from pylatent.ops import _deform_conv2d_cpu, _deform_conv2d_cuda
-from pylatent.ops._deform_conv2d_sizes import Pair, sizes
+from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -155,13 +155,6 @@ def _why_not_native(input: Tensor) -> str | None:
     return _native.why_not_native(input, (_deform_conv2d_cuda if on_cuda else _deform_conv2d_cpu).DTYPES)
 
 
-def _empty_output(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Channels-last if `like` is channels-last and not also contiguous, else contiguous."""
-    last = not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
-    memory_format = torch.channels_last if last else torch.contiguous_format
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
-
-
 # The operators take offset and mask in the dtype of the coordinates: float32, or float64 if input is float64. The
 # output and the gradient of the input have the memory format of the input, all other results are contiguous.
 
@@ -176,7 +169,7 @@ def _forward_fake(
     padding: Pair,
     dilation: Pair,
 ) -> Tensor:
-    return _empty_output(input, (input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3]))
+    return empty_output(input, (input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3]))
 
 
 _forward = _library.define(
@@ -200,7 +193,7 @@ def _backward_fake(
     needed: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
-        _empty_output(input, input.shape) if needed[0] else input.new_empty(0),
+        empty_output(input, input.shape) if needed[0] else input.new_empty(0),
         offset.new_empty(offset.shape if needed[1] else (0,)),
         weight.new_empty(weight.shape if needed[2] else (0,)),
         offset.new_empty(mask.shape if needed[3] and mask is not None else (0,)),

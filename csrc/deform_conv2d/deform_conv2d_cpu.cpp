@@ -1,0 +1,63 @@
+#include <algorithm>
+
+#include "common/cpu.h"
+#include "common/parallel.h"
+#include "deform_conv2d/deform_conv2d_kernel.h"
+
+namespace pylatent::deform_conv2d {
+namespace {
+
+template <class T>
+Kernels<T> choose_kernels() {
+#ifdef PYLATENT_LANE_AVX512
+  if (simd_level() >= Simd::avx512) return avx512_kernels(T());
+#endif
+#ifdef PYLATENT_LANE_AVX2
+  if (simd_level() >= Simd::avx2) return avx2_kernels(T());
+#endif
+  return scalar_kernels(T());
+}
+
+// fn(begin, end) for ranges that together are [0, n).
+template <class Fn>
+void parallel_ranges(int64_t n, int64_t range, int threads, Fn&& fn) {
+  parallel_for((n + range - 1) / range, threads, [&](int64_t i) { fn(i * range, least(n, (i + 1) * range)); });
+}
+
+}  // namespace
+
+Kernels<float> scalar_kernels(float) { return kernels_of<Array<float, 4>>(); }
+Kernels<double> scalar_kernels(double) { return kernels_of<Array<double, 2>>(); }
+
+template <class T>
+void forward(const Tile<T>& tile, int threads) {
+  const Kernels<T> kernels = choose_kernels<T>();
+  parallel_ranges(tile.pixels, kGroup, threads, [&](int64_t begin, int64_t end) { kernels.gather(tile, begin, end); });
+}
+
+template <class T>
+void backward(const Tile<T>& tile, int64_t slices, int threads) {
+  const Kernels<T> kernels = choose_kernels<T>();
+  // A thread owns channels, of grad_input too: nothing is shared, and the order of all sums is fixed.
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t lines = (tile.channels + kLine - 1) / kLine;
+  const Geometry& g = tile.geometry;
+  const int64_t groups = groups_touched(tile.first_channel, tile.channels, tile.channels_per_offset_group);
+  const int64_t dots = 4 * groups * g.kernel_height * g.kernel_width * tile.pixels;
+  parallel_for(slices, threads, [&](int64_t slice) {
+    // A slice fills the dots of the offset groups that it touches.
+    if (tile.dots != nullptr && groups > 1) std::fill_n(tile.dots + slice * dots, dots, T(0));
+    const int64_t begin = slice * lines / slices * kLine, end = (slice + 1) * lines / slices * kLine;
+    kernels.scatter(tile, slice, begin, least(end, tile.channels));
+  });
+  if (tile.dots == nullptr) return;
+  parallel_ranges(tile.pixels, kGroup, threads,
+                  [&](int64_t begin, int64_t end) { kernels.combine(tile, slices, begin, end); });
+}
+
+template void forward(const Tile<float>&, int);
+template void forward(const Tile<double>&, int);
+template void backward(const Tile<float>&, int64_t, int);
+template void backward(const Tile<double>&, int64_t, int);
+
+}  // namespace pylatent::deform_conv2d
