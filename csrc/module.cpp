@@ -5,8 +5,8 @@ namespace py = pybind11;
 
 namespace pylatent {
 void bind_common(py::module_& m);
-void bind_gated_fusion(py::module_& m);
 void bind_deform_conv2d(py::module_& m);
+void bind_gated_fusion(py::module_& m);
 void bind_rans_compat(py::module_& m);
 void bind_rans(py::module_& m);
 #ifdef PYLATENT_WITH_CUDA
@@ -19,8 +19,8 @@ void bind_rans(py::module_& m);
 PYBIND11_MODULE(_C, m) {
   m.doc() = "pylatent's native core (internal; use the Python functions)";
   pylatent::bind_common(m);
-  pylatent::bind_gated_fusion(m);
   pylatent::bind_deform_conv2d(m);
+  pylatent::bind_gated_fusion(m);
   pylatent::bind_rans_compat(m);
   pylatent::bind_rans(m);
 #ifdef PYLATENT_WITH_CUDA

@@ -2,17 +2,17 @@
 
 #include "common/cpu.h"
 #include "common/parallel.h"
-#include "deform_conv2d/deform_conv2d_kernel.h"
+#include "deform_conv2d/deform_conv2d_cpu_kernel.h"
 
 namespace pylatent::deform_conv2d {
 namespace {
 
 template <class T>
 Kernels<T> choose_kernels() {
-#ifdef PYLATENT_LANE_AVX512
+#ifdef PYLATENT_DEFORM_AVX512
   if (simd_level() >= Simd::avx512) return avx512_kernels(T());
 #endif
-#ifdef PYLATENT_LANE_AVX2
+#ifdef PYLATENT_DEFORM_AVX2
   if (simd_level() >= Simd::avx2) return avx2_kernels(T());
 #endif
   return scalar_kernels(T());

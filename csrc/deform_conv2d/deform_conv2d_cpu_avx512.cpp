@@ -1,7 +1,7 @@
 // Compiled for AVX-512; run only where it exists.
-#include "deform_conv2d/deform_conv2d_kernel.h"
+#include "deform_conv2d/deform_conv2d_cpu_kernel.h"
 
-#ifdef PYLATENT_LANE_AVX512
+#ifdef PYLATENT_DEFORM_AVX512
 #include <immintrin.h>
 
 namespace pylatent::deform_conv2d {

@@ -1,7 +1,7 @@
 // Compiled for AVX2 and FMA; run only where they exist.
-#include "deform_conv2d/deform_conv2d_kernel.h"
+#include "deform_conv2d/deform_conv2d_cpu_kernel.h"
 
-#ifdef PYLATENT_LANE_AVX2
+#ifdef PYLATENT_DEFORM_AVX2
 #include <immintrin.h>
 
 namespace pylatent::deform_conv2d {

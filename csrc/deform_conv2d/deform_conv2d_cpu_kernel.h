@@ -1,5 +1,5 @@
-// The loops over outputs, taps and channels, as templates over a vector type L (scalar, AVX2, AVX-512). Included once by
-// each variant, and in an anonymous namespace, so that no code for newer CPUs is shared with the other variants.
+// The loops over outputs, taps and channels, as templates over a vector type L (scalar, AVX2, AVX-512). Included once
+// by each variant, and in an anonymous namespace, so that no code for newer CPUs is shared with the other variants.
 #pragma once
 
 #include "deform_conv2d/deform_conv2d_cpu.h"
@@ -83,7 +83,8 @@ struct Group {
   }
 };
 
-// Where the samples of a group lie for one tap and offset group. Corners: top left, top right, bottom left, bottom right.
+// Where the samples of a group lie for one tap and offset group. Corners: top left, top right, bottom left, bottom
+// right.
 template <class T>
 struct Plan {
   int32_t at[4][kGroup];  // pixel of the input; height * width, the zero row, if the corner is outside the picture
