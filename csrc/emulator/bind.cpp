@@ -1,12 +1,46 @@
 #include "emulator/bind.h"
 
 #include "common/checks.h"
+#include "emulator/counters.h"
 #include "emulator/fault.h"
 #include "emulator/settings.h"
 
 namespace py = pybind11;
 
 namespace pylatent::emulator {
+
+namespace {
+
+// A list of one dict a kernel, shape of block and size of shared memory.
+py::list counts() {
+  py::list out;
+  for (const auto& [key, counts] : counters().by_kernel) {
+    py::dict entry;
+    entry["name"] = key.name;
+    entry["kernel"] = key.kernel;
+    entry["threads"] = key.threads;
+    entry["shared_bytes"] = key.shared_bytes;
+    entry["launches"] = counts.launches;
+    entry["blocks"] = counts.blocks;
+    entry["bytes_read"] = counts.bytes_read;
+    entry["bytes_written"] = counts.bytes_written;
+    entry["bytes_added"] = counts.bytes_added;
+    entry["bytes_needed"] = counts.bytes_needed;
+    entry["global_sectors"] = counts.global_sectors;
+    entry["global_sectors_ideal"] = counts.global_sectors_ideal;
+    entry["shared_turns"] = counts.shared_turns;
+    entry["shared_turns_ideal"] = counts.shared_turns_ideal;
+    entry["ldmatrix_turns"] = counts.ldmatrix_turns;
+    entry["ldmatrix_turns_ideal"] = counts.ldmatrix_turns_ideal;
+    entry["ldmatrix"] = counts.ldmatrix;
+    entry["mma_16bit"] = counts.mma_16bit;
+    entry["mma_tf32"] = counts.mma_tf32;
+    out.append(entry);
+  }
+  return out;
+}
+
+}  // namespace
 
 void bind_emulator(py::module_& m) {
   py::register_local_exception<Fault>(m, "Fault", PyExc_RuntimeError);
@@ -18,6 +52,9 @@ void bind_emulator(py::module_& m) {
       },
       py::arg("seed"), "of the schedules from now on");
   m.def("set_races", [](bool report) { settings().races = report; }, py::arg("report"));
+  m.def("count", [](bool on) { counters().on = on; }, py::arg("on"), "count what kernels do from now on, or stop");
+  m.def("counters", &counts, "what was counted (emulator/counters.h)");
+  m.def("reset_counters", [] { counters().by_kernel.clear(); });
   m.def(
       "set_multiprocessors",
       [](int count) {

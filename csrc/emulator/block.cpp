@@ -56,6 +56,7 @@ void Block::prepare() {
     lane.thread = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
     lane.state = Lane::State::ready;
     lane.copies.clear();
+    lane.meetings = 0;
     lane.fiber.start(&Block::run_lane);
     warps[i / 32].exist |= lane.bit();
     warps[i / 32].ready |= lane.bit();
@@ -109,6 +110,7 @@ void Block::wait(Lane& lane) {
 }
 
 void Block::release(Lane& lane) {
+  ++lane.meetings;
   lane.state = Lane::State::ready;
   warps[lane.warp()].ready |= lane.bit();
 }

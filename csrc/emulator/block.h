@@ -32,6 +32,7 @@ struct Block;
 
 struct Launch {
   const char* name;
+  const void* kernel;
   dim3 grid, block;
   size_t shared_bytes;
   void (*body)(const void* arguments);  // one thread
@@ -58,6 +59,7 @@ struct Lane {
   const Collective* waits = nullptr;  // at_collective
   uint32_t mask = 0;
   void* payload = nullptr;
+  uint32_t meetings = 0;  // barriers and collectives that it has passed
   AsyncCopies copies;
 
   int warp() const { return linear / 32; }

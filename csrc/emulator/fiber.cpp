@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 
@@ -10,14 +11,14 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#if defined(__x86_64__) && !defined(PYLATENT_PORTABLE_FIBERS)
+#ifndef PYLATENT_PORTABLE_FIBERS
 // Saves the registers that a function must keep, and returns on the other stack as the switch there once began.
-extern "C" void pylatent_switch_stack(void** from, void* to);
-asm(R"(
+extern "C" void pylatent_switch_stack(void** from, void* to) __asm__("pylatent_switch_stack");
+#ifdef __x86_64__
+constexpr int saved_words = 8, return_address = 6;  // after six registers; one word keeps the stack aligned
+__asm__(R"(
 .text
 .p2align 4
-.hidden pylatent_switch_stack
-.globl pylatent_switch_stack
 pylatent_switch_stack:
   pushq %rbp
   pushq %rbx
@@ -35,6 +36,40 @@ pylatent_switch_stack:
   popq %rbp
   ret
 )");
+#else
+constexpr int saved_words = 20, return_address = 11;  // x19 to x30, d8 to d15
+__asm__(R"(
+.text
+.p2align 4
+pylatent_switch_stack:
+  sub sp, sp, #160
+  stp x19, x20, [sp]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x2, sp
+  str x2, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+)");
+#endif
 #endif
 
 namespace pylatent::emulator {
@@ -65,12 +100,10 @@ void Fiber::start(void (*entry)()) {
   bottom_ = stack_;
   size_ = stack_size;
 #endif
-#if defined(__x86_64__) && !defined(PYLATENT_PORTABLE_FIBERS)
-  // Six registers, the return address, and one word that keeps the stack aligned as a call would.
-  auto* top = reinterpret_cast<uintptr_t*>(stack_ + stack_size) - 8;
-  for (int i = 0; i < 6; ++i) top[i] = 0;
-  top[6] = reinterpret_cast<uintptr_t>(&Fiber::arrive);
-  top[7] = 0;
+#ifndef PYLATENT_PORTABLE_FIBERS
+  auto* top = reinterpret_cast<uintptr_t*>(stack_ + stack_size) - saved_words;
+  std::fill(top, top + saved_words, 0);
+  top[return_address] = reinterpret_cast<uintptr_t>(&Fiber::arrive);
   top_ = top;
 #else
   getcontext(&context_);
@@ -101,7 +134,7 @@ void Fiber::switch_to(Fiber& next, bool last) {
 #else
   static_cast<void>(last);
 #endif
-#if defined(__x86_64__) && !defined(PYLATENT_PORTABLE_FIBERS)
+#ifndef PYLATENT_PORTABLE_FIBERS
   pylatent_switch_stack(&top_, next.top_);
 #else
   swapcontext(&context_, &next.context_);

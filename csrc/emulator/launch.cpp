@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "emulator/counters.h"
+
 namespace pylatent::emulator {
 namespace {
 
@@ -48,11 +50,14 @@ void run_launch(const Launch& launch) {
   block.clock.start_launch();
   block.global.start_launch();
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
+  if (counters().on) counters().start_launch(launch);
   for (const uint64_t i : order) {
     const uint3 index{static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                       static_cast<unsigned>(i / grid.x / grid.y)};
     block.run(launch, index, seed + 7919 * i);
+    if (counters().on) counters().end_block();
   }
+  if (counters().on) counters().end_launch();
 }
 
 }  // namespace pylatent::emulator

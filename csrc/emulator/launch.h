@@ -31,7 +31,8 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
             const Arguments&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "one argument per parameter of the kernel");
   const emulator::Call<Parameters...> call{kernel, {static_cast<Parameters>(arguments)...}};
-  emulator::run_launch({name, grid, block, shared_bytes, &emulator::Call<Parameters...>::run, &call});
+  emulator::run_launch({name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes,
+                        &emulator::Call<Parameters...>::run, &call});
 }
 
 class DeviceGuard {

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "emulator/block.h"
+#include "emulator/counters.h"
 #include "emulator/settings.h"
 
 namespace pylatent::emulator {
@@ -42,6 +43,11 @@ void SharedMemory::check_range(int64_t byte, int bytes, Access kind, const Where
 }
 
 unsigned char* SharedMemory::access(int64_t byte, int bytes, Access kind, const Where& where) {
+  if (counters().on) counters().note_shared(__builtin_return_address(0), byte, bytes);
+  return checked(byte, bytes, kind, where);
+}
+
+unsigned char* SharedMemory::checked(int64_t byte, int bytes, Access kind, const Where& where) {
   check_range(byte, bytes, kind, where);
   const Clock& clock = current->block->clock;
   const Moment moment = this_moment();
@@ -69,7 +75,8 @@ void SharedMemory::touches_copy(Access kind, int owner, int64_t byte, const Wher
 }
 
 void SharedMemory::start_copy(int64_t byte, const void* source, int bytes, const Where& where) {
-  unsigned char* const to = access(byte, bytes, Access::write, where);
+  if (counters().on) counters().note_shared(__builtin_return_address(0), byte, bytes);
+  unsigned char* const to = checked(byte, bytes, Access::write, where);
   std::memset(to, poison, bytes);
   for (int64_t i = byte / 2; i < (byte + bytes) / 2; ++i) granules_[i].start_copy();
   current->copies.waiting.push_back({byte, source, bytes, current->copies.open_group, where});

@@ -34,8 +34,9 @@ class SharedMemory {
   void start_block(size_t bytes);
   void forget();  // after a block that did not end, with copies under way
 
-  // Checks an access by the running thread and returns its address.
+  // Checks an access by the running thread and returns its address. access() counts it, too.
   unsigned char* access(int64_t byte, int bytes, Access kind, const Where& where);
+  unsigned char* checked(int64_t byte, int bytes, Access kind, const Where& where);
 
   void start_copy(int64_t byte, const void* source, int bytes, const Where& where);
   void finish_copies(AsyncCopies& copies, int64_t groups_left);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "emulator/block.h"
+#include "emulator/counters.h"
 
 namespace pylatent::emulator {
 namespace {
@@ -18,12 +19,15 @@ template <int COUNT, bool TRANSPOSED>
 void complete_load(void* const* payloads, uint32_t) {
   Lane* const caller = current;
   uint16_t elements[COUNT * 8][8];
+  int64_t rows[COUNT * 8];
   for (int i = 0; i < COUNT * 8; ++i) {
     const auto& from = *static_cast<const Matrices*>(payloads[i]);
     current = &caller->block->lanes[caller->warp() * 32 + i];  // reads and faults are those of the lane with the row
-    std::memcpy(elements[i], caller->block->shared.access(from.row_byte, 16, Access::read, from.where), 16);
+    rows[i] = from.row_byte;
+    std::memcpy(elements[i], caller->block->shared.checked(from.row_byte, 16, Access::read, from.where), 16);
   }
   current = caller;
+  if (counters().on) counters().note_ldmatrix(rows, COUNT);
   for (int lane = 0; lane < 32; ++lane) {
     uint32_t* const registers = static_cast<Matrices*>(payloads[lane])->registers;
     const int row = lane / 4, pair = 2 * (lane % 4);
@@ -81,6 +85,7 @@ void complete_m16n8k16(void* const* payloads, uint32_t) {
     }
   }
   multiply(payloads, a, b);
+  if (counters().on) counters().note_mma(false);
 }
 
 // The multiplier ignores the lowest 13 bits.
@@ -99,6 +104,7 @@ void complete_m16n8k8_tf32(void* const* payloads, uint32_t) {
     b[group][k + 4] = tf32(from.b[1]);
   }
   multiply(payloads, a, b);
+  if (counters().on) counters().note_mma(true);
 }
 
 constexpr Collective mma_bf16{"mma_m16n8k16<bf16>", true, complete_m16n8k16<bf16>};
