@@ -1,0 +1,96 @@
+"""`install()`: models that call torchvision's deformable convolution use pylatent's until `uninstall()`.
+
+What is replaced: the name `torchvision.ops.deform_conv2d` wherever a loaded module has it (so that
+`torchvision.ops.DeformConv2d`, which looks it up at each call, and models that imported it are served too), and in
+modules that import it later, as long as it is installed. Parameters, state dicts and classes stay as they are.
+
+Calls that we have no kernel for (a device or dtype without one) still go to torchvision. The results agree up to
+rounding, and three things differ: bfloat16 works, autocast runs in its own dtype instead of float32, and wrong
+arguments raise ValueError or TypeError. `torch.jit.script` cannot compile the replacement: script a model before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor
+
+from pylatent import _native, ops
+from pylatent.ops.deform_conv2d import _why_not_native
+
+_lock = threading.Lock()
+_depth = 0
+_undo: Callable[[], None] | None = None
+
+
+def install() -> None:
+    """Makes loaded modules use our `deform_conv2d`. Calls nest: as many `uninstall` undo it.
+
+    Raises:
+        ImportError: torchvision is not installed.
+        RuntimeError: the native core is missing (torchvision's own kernels are then faster).
+    """
+    global _depth, _undo
+    with _lock:
+        if _depth == 0:
+            _undo = _replace()
+        _depth += 1
+
+
+def uninstall() -> None:
+    """Undoes one `install`; the last one restores every name. RuntimeError if not installed."""
+    global _depth, _undo
+    with _lock:
+        if _undo is None:
+            raise RuntimeError("pylatent is not installed in torchvision: `install` must be called first")
+        _depth -= 1
+        if _depth == 0:
+            _undo()
+            _undo = None
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """`install` for the time of a `with` block."""
+    install()
+    try:
+        yield
+    finally:
+        uninstall()
+
+
+def _replace() -> Callable[[], None]:
+    reason = _native.why_not_native()
+    if reason is not None:
+        raise RuntimeError(f"`install` needs the native core, without which torchvision's kernels are faster: {reason}")
+    try:
+        theirs = importlib.import_module("torchvision.ops").deform_conv2d
+    except ImportError as error:
+        raise ImportError(f"`install` needs torchvision (pip install torchvision): {error}") from error
+    ours = _ours(theirs)
+    _rename(theirs, ours)
+    return lambda: _rename(ours, theirs)
+
+
+def _rename(old: object, new: object) -> None:
+    """Points every module-level name that holds `old` to `new`."""
+    for module in list(sys.modules.values()):
+        for name, value in list(vars(module).items()) if isinstance(module, ModuleType) else ():
+            if value is old:
+                setattr(module, name, new)
+
+
+def _ours(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @functools.wraps(theirs)
+    def deform_conv2d(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        known = isinstance(input, Tensor) and _why_not_native(input) is None
+        return (ops.deform_conv2d if known else theirs)(input, *args, **kwargs)
+
+    return deform_conv2d
