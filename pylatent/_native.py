@@ -119,6 +119,14 @@ def device_index(tensor: Tensor) -> int:
     return tensor.get_device() if tensor.is_cuda else 0
 
 
+def tf32_allowed() -> bool:
+    """Whether torch lets CUDA matrix products round float32 to TF32."""
+    matmul = torch.backends.cuda.matmul
+    if hasattr(matmul, "fp32_precision"):  # torch 2.9; the older name then fails where the newer was used
+        return matmul.fp32_precision == "tf32"
+    return matmul.allow_tf32
+
+
 def _public_stream(device: int) -> int:
     return torch.cuda.current_stream(device).cuda_stream
 
