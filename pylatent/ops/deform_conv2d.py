@@ -69,14 +69,15 @@ def deform_conv2d_reference(
         for column, column_weight in ((left, 1 - right), (left + 1, right)):
             inside = (row >= 0) & (row < n.height) & (column >= 0) & (column < n.width)
             index = torch.where(inside, row * n.width + column, torch.full_like(row, zero)).long()
-            index = index.reshape(n.batch, n.offset_groups, 1, -1).expand(-1, -1, pixels.shape[2], -1)
-            corner = pixels.gather(3, index).reshape(n.batch, n.offset_groups, -1, *shape[2:])
+            index = index.flatten(2)[:, :, None].expand(-1, -1, pixels.shape[2], -1)
+            corner = pixels.gather(3, index).unflatten(3, shape[2:])
             columns = columns + corner * (row_weight * column_weight)[:, :, None]
     assert isinstance(columns, Tensor)
     if mask is not None:
         columns = columns * mask.to(dtype).reshape(shape)[:, :, None]
-    columns = columns.reshape(n.batch, n.groups, weight[0].numel(), n.out[0] * n.out[1])
-    kernel = weight.to(dtype).reshape(n.groups, n.out_channels // n.groups, -1)
+    terms = weight.shape[1] * n.taps
+    columns = columns.reshape(n.batch, n.groups, terms, n.out[0] * n.out[1])
+    kernel = weight.to(dtype).reshape(n.groups, n.out_channels // n.groups, terms)
     out = (kernel @ columns).reshape(n.batch, n.out_channels, *n.out)
     if bias is not None:
         out = out + bias.to(dtype)[:, None, None]
@@ -89,7 +90,7 @@ def _coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _pair(name: str, value: int | Pair) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
         raise ValueError(f"`{name}` must be an integer or two, got {value!r}")
     least = 0 if name == "padding" else 1
