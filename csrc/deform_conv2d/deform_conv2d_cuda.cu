@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(THREADS)
   };
 
   // Samples: a thread gathers one vector of one row.
-  const int row = thread / VECS, vec = thread % VECS * M::VEC;
+  const int row = row_of(thread), vec = thread % VECS * M::VEC;
   const bool gathers = row < ROWS;
   Depth depth = start;
   Gathered<T> gathered;
@@ -147,18 +147,25 @@ __global__ void __launch_bounds__(THREADS)
     if (more) store_samples(step + 1);
   }
 
+  const bool pairs = out.channel_stride == 1 && out.channels % 2 == 0;  // aligned, as columns are even
 #pragma unroll
   for (int i = 0; i < 2 * MT; ++i) {
     const Pixel p = output_pixel(s, first_row + place.row + 8 * i + place.lane / 4);
     if (p.image < 0) continue;
     const int64_t at = p.image * out.batch_stride + (int64_t{p.y} * s.out_w + p.x) * out.pixel_stride;
 #pragma unroll
-    for (int j = 0; j < 2 * NT; ++j) {
-      const int column = first_column + place.column + j / 2 * 8 + place.lane % 4 * 2 + j % 2;
-      if (column >= out.channels) continue;
-      const int channel = group * out.channels + column;
-      const float sum = acc[i / 2][j / 2][i % 2 * 2 + j % 2] + (bias ? to_float(bias[channel]) : 0.f);
-      output[at + channel * out.channel_stride] = from_float<T>(sum);
+    for (int j = 0; j < NT; ++j) {
+      const int column = first_column + place.column + 8 * j + place.lane % 4 * 2;
+      const float (&block)[4] = acc[i / 2][j];
+      Vec<T, 2> sums;
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const int channel = group * out.channels + column + c;
+        const float start = bias && column + c < out.channels ? to_float(bias[channel]) : 0.f;
+        sums[c] = from_float<T>(block[i % 2 * 2 + c] + start);
+        if (!pairs && column + c < out.channels) output[at + channel * out.channel_stride] = sums[c];
+      }
+      if (pairs && column < out.channels) store_vec(output + (at + group * out.channels + column), sums);
     }
   }
 }

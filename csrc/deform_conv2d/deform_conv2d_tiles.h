@@ -27,6 +27,13 @@ template <class M>
 constexpr int ALONG_STRIDE = M::DEPTH + M::VEC;
 constexpr int across_stride(int columns) { return columns + 8; }
 
+// Rows of 64 bytes for vectors number 0, 1, 2 ... to be written by consecutive threads: neighbours write rows r and r +
+// 4, which lie in different halves of the banks.
+__device__ __forceinline__ int row_of(int vector) {
+  const int row = vector / 4;
+  return row / 8 * 8 + row % 2 * 4 + row / 2 % 4;
+}
+
 // Where a warp's part of the tile lies: 2 warps along the rows, 4 along the columns.
 struct Place {
   int row, column, lane;
@@ -130,7 +137,7 @@ __device__ __forceinline__ void fetch(Shared<typename M::T> tile, int stride, So
   constexpr int VECS = COLUMNS / M::VEC;
 #pragma unroll
   for (int i = threadIdx.x; i < ROWS * VECS; i += THREADS) {
-    const int row = i / VECS, column = i % VECS * M::VEC;
+    const int row = VECS == 4 ? row_of(i) : i / VECS, column = i % VECS * M::VEC;
     const auto from = source(row, column);
     cp_async<16>(tile + row * stride + column, from.pointer, from.valid);
   }

@@ -78,7 +78,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     n = sizes(input, offset, weight, stride, padding, dilation)
     need_mask = needed[3] and mask is not None
-    grad_input = empty_output(input, input.shape if needed[0] else (0,))
+    grad_input = empty_output(input, input.shape) if needed[0] else input.new_empty(0)
     grad_offset = offset.new_empty(offset.shape if needed[1] else (0,))
     grad_weight = weight.new_empty(weight.shape if needed[2] else (0,))
     grad_mask = offset.new_empty(mask.shape if need_mask and mask is not None else (0,))

@@ -179,8 +179,9 @@ def test_deterministic_sums_do_not_hide_nan(device, value):
     assert case.gradients(["input"])["input"].isnan().all()
 
 
-def test_only_what_is_needed(device):
-    case = Case(device, torch.bfloat16, channels=8, outputs=8, size=(4, 5))
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_only_what_is_needed(device, channels_last):
+    case = Case(device, torch.bfloat16, channels=8, outputs=8, size=(4, 5), channels_last=channels_last)
     reference = case.gradients(reference=True)
     for name in NAMES:
         grads = case.gradients([name])
