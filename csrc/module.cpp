@@ -7,6 +7,7 @@ namespace pylatent {
 void bind_common(py::module_& m);
 void bind_deform_conv2d(py::module_& m);
 void bind_gated_fusion(py::module_& m);
+void bind_gaussian_bits(py::module_& m);
 void bind_rans_compat(py::module_& m);
 void bind_rans(py::module_& m);
 #ifdef PYLATENT_WITH_CUDA
@@ -21,6 +22,7 @@ PYBIND11_MODULE(_C, m) {
   pylatent::bind_common(m);
   pylatent::bind_deform_conv2d(m);
   pylatent::bind_gated_fusion(m);
+  pylatent::bind_gaussian_bits(m);
   pylatent::bind_rans_compat(m);
   pylatent::bind_rans(m);
 #ifdef PYLATENT_WITH_CUDA

@@ -27,6 +27,17 @@ inline Dtype to_dtype(int code) {
   return static_cast<Dtype>(code);
 }
 
+inline int element_size(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::float32:
+      return 4;
+    case Dtype::float64:
+      return 8;
+    default:
+      return 2;
+  }
+}
+
 [[noreturn]] inline void unsupported_dtype(const char* function, Dtype dtype) {
   throw std::invalid_argument(std::string(function) + " has no kernel for " + dtype_name(dtype));
 }

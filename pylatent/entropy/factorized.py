@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pylatent.coding.tables import CdfTables
-from pylatent.entropy.bounds import lower_bound
+from pylatent.ops._bounds import lower_bound
 
 LIKELIHOOD_BOUND = 1e-9
 TAIL_MASS = 1e-9

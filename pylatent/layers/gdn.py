@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pylatent.entropy.bounds import lower_bound
+from pylatent.ops._bounds import lower_bound
 
 _PEDESTAL = 2.0**-36
 _BETA_MIN = 1e-6

@@ -4,7 +4,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from pylatent.entropy.bounds import lower_bound
+from pylatent.ops._bounds import lower_bound
 from pylatent.entropy.gaussian import default_scales, gaussian_bits
 
 
