@@ -34,9 +34,9 @@ __host__ __device__ inline typename S::F log_mantissa(typename S::F x, typename 
   const typename S::I above = S::subtract(S::bits(x), half);
   exponent = S::from_int(S::template shift_right<23>(above));
   const typename S::F f = S::from_bits(S::add(S::bit_and(above, S::set_int(0x7fffff)), half)) - S::set(1.0f);
-  const typename S::F p = polynomial<S>(
-      f, {7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f,
-          2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f});
+  const typename S::F p =
+      polynomial<S>(f, {7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                        -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f});
   const typename S::F square = f * f;
   return S::fma(square, S::fma(p, f, S::set(-0.5f)), f);
 }
@@ -53,16 +53,16 @@ __host__ __device__ inline typename S::F log(typename S::F x) {
 // sin(pi x / 2) for x in [0, 1], without loss near 0; relative error 5e-9 before rounding.
 template <class S>
 __host__ __device__ inline typename S::F sin_half_pi(typename S::F x) {
-  return x * polynomial<S>(x * x, {1.5148511738e-4f, -4.6737664379e-3f, 7.9689681530e-2f, -6.4596372843e-1f,
-                                   1.5707963705f});
+  return x * polynomial<S>(x * x,
+                           {1.5148511738e-4f, -4.6737664379e-3f, 7.9689681530e-2f, -6.4596372843e-1f, 1.5707963705f});
 }
 
 // exp(x^2) erfc(x) for t = 1 / (1 + 0.4 x), x in [0, 9.5]; relative error 7e-9 before rounding.
 template <class S>
 __host__ __device__ inline typename S::F erfcx(typename S::F t) {
-  return t * polynomial<S>(t, {-3.0595932156e-2f, 2.0347829163e-1f, -5.1173013449e-1f, 5.6476533413e-1f,
-                               -2.9887607694e-1f, 2.7991288900e-1f, 1.2694405019e-1f, 2.1551088989e-1f,
-                               2.2488003969e-1f, 2.2571066022e-1f});
+  return t *
+         polynomial<S>(t, {-3.0595932156e-2f, 2.0347829163e-1f, -5.1173013449e-1f, 5.6476533413e-1f, -2.9887607694e-1f,
+                           2.7991288900e-1f, 1.2694405019e-1f, 2.1551088989e-1f, 2.2488003969e-1f, 2.2571066022e-1f});
 }
 
 }  // namespace pylatent::simd

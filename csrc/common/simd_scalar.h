@@ -42,15 +42,23 @@ struct Scalar {
   __host__ __device__ static I bits(F a) { return bit_cast<int32_t>(a); }
   __host__ __device__ static F from_bits(I a) { return bit_cast<float>(a); }
   __host__ __device__ static F from_int(I a) { return static_cast<float>(a); }
-  __host__ __device__ static I add(I a, I b) { return static_cast<I>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
-  __host__ __device__ static I subtract(I a, I b) { return static_cast<I>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b)); }
+  __host__ __device__ static I add(I a, I b) {
+    return static_cast<I>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+  }
+  __host__ __device__ static I subtract(I a, I b) {
+    return static_cast<I>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+  }
   __host__ __device__ static I bit_and(I a, I b) { return a & b; }
   __host__ __device__ static I min(I a, I b) { return a < b ? a : b; }
   __host__ __device__ static I max(I a, I b) { return a > b ? a : b; }
   template <int N>
-  __host__ __device__ static I shift_right(I a) { return a >> N; }
+  __host__ __device__ static I shift_right(I a) {
+    return a >> N;
+  }
   template <int N>
-  __host__ __device__ static I shift_right_logical(I a) { return static_cast<I>(static_cast<uint32_t>(a) >> N); }
+  __host__ __device__ static I shift_right_logical(I a) {
+    return static_cast<I>(static_cast<uint32_t>(a) >> N);
+  }
   // x 2^n for integral n, zero below the normal numbers.
   __host__ __device__ static F scale(F x, F n) {
     if (!(n >= -125.0f)) return n < -125.0f ? 0.0f : n;

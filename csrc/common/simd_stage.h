@@ -6,14 +6,12 @@
 #include <cstring>
 #include <type_traits>
 
-
 namespace pylatent {
 
 constexpr int64_t kBlock = 512;  // elements; the buffers of a kernel stay in the first-level cache
 constexpr int64_t kStep = 64;    // every kernel's step divides this
 
 namespace {
-
 
 // How `count` <= kBlock elements at p are read as floats.
 template <class S, class T>

@@ -1,7 +1,7 @@
 // gaussian_bits for Python: addresses, sizes and dtype codes; the GIL is released while computing.
-#include "gaussian_bits/gaussian_bits.h"
-
 #include <pybind11/pybind11.h>
+
+#include "gaussian_bits/gaussian_bits.h"
 
 namespace py = pybind11;
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 
+#include "common/blocks.h"
 #include "common/cpu.h"
 #include "common/parallel.h"
-#include "common/blocks.h"
 #include "gaussian_bits/gaussian_bits.h"
 #include "gaussian_bits/gaussian_bits_kernel.h"
 
@@ -29,9 +29,8 @@ void* at(void* p, int64_t i, Dtype dtype) {
 
 void gaussian_bits_forward(const void* q, const void* scale, float* bits, int64_t count, Dtype dtype, int threads) {
   const auto kernel = choose_kernels(dtype).forward;
-  for_blocks(count, threads, [&](int64_t first, int64_t n) {
-    kernel(at(q, first, dtype), at(scale, first, dtype), bits + first, n);
-  });
+  for_blocks(count, threads,
+             [&](int64_t first, int64_t n) { kernel(at(q, first, dtype), at(scale, first, dtype), bits + first, n); });
 }
 
 void gaussian_bits_backward(const float* grad, const void* q, const void* scale, void* grad_q, void* grad_scale,

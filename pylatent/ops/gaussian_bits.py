@@ -4,8 +4,8 @@
     p     = Phi((1/2 - |q|) / sigma) - Phi((-1/2 - |q|) / sigma)
     bits  = -log2(max(p, 1e-9))
 
-Values and gradients are those of CompressAI's `GaussianConditional` with the mean subtracted. Both bounds pass a gradient
-where the value lies above the bound, or where a step against the gradient would raise it.
+Values and gradients are those of CompressAI's `GaussianConditional` with the mean subtracted. Both bounds pass a
+gradient where the value lies above the bound, or where a step against the gradient would raise it.
 
 Fused: one pass forward, one pass backward, which computes everything again from q and scale. Densities wider than 8
 are integrated by a series, where the difference of float32 Phis would lose digits.
