@@ -7,14 +7,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EMULATED ?= build/emulated
 
-.PHONY: help venv install emulated test demo lint format clean
+.PHONY: help venv install emulated cuda-report test demo lint format clean
 help:
-	@echo "make demo      compress, decompress and verify three photographs; results in demo-output/"
-	@echo "make test      build, install into $(VENV) and run the tests"
-	@echo "make emulated  build the modules that run the CUDA kernels on the CPU"
-	@echo "make lint      ruff, clang-format and mypy"
-	@echo "make format    let ruff and clang-format rewrite the sources"
-	@echo "make clean     remove $(VENV) and the build folder"
+	@echo "make demo         compress, decompress and verify three photographs; results in demo-output/"
+	@echo "make test         build, install into $(VENV) and run the tests"
+	@echo "make emulated     build the modules that run the CUDA kernels on the CPU"
+	@echo "make cuda-report  what nvcc and the emulator say about the CUDA kernels, into docs/cuda-report.md"
+	@echo "make lint         ruff, clang-format and mypy"
+	@echo "make format       let ruff and clang-format rewrite the sources"
+	@echo "make clean        remove $(VENV) and the build folder"
 
 # The build tools are installed too, so that a rebuild without isolation compiles only what changed.
 $(VENV)/.ready: pyproject.toml
@@ -37,6 +38,12 @@ emulated: $(VENV)/.ready
 	  -DPYLATENT_EMULATED=ON -DPYLATENT_CUDA=OFF -DPYLATENT_SANITIZE=$(or $(PYLATENT_SANITIZE),OFF) \
 	  $(addprefix -D,$(subst ;, ,$(SKBUILD_CMAKE_DEFINE))) > /dev/null
 	$(BIN)/cmake --build $(EMULATED) --target emulated_modules
+
+cuda-report: emulated
+	$(BIN)/cmake -S . -B build/cuda-report -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
+	  -DPYLATENT_CUDA=ON > /dev/null
+	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=benchmarks $(BIN)/python benchmarks/cuda_report.py build/cuda-report
 
 # A compiler that fails must not pass for a machine without one. The tests run against the installed package.
 test: export PYLATENT_REQUIRE_NATIVE ?= 1

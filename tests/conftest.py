@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
+import sys
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import emulation
 import pytest
@@ -35,3 +38,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
             yield torch.device("cpu")
     finally:
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+def pytest_sessionfinish() -> None:
+    """For `make cuda-report`: PYLATENT_LAUNCHES names a file that gets a list of all emulated launches."""
+    if (file := os.environ.get("PYLATENT_LAUNCHES")) and "_emulated" in sys.modules:
+        Path(file).write_text(json.dumps(sys.modules["_emulated"].launched()))

@@ -26,10 +26,21 @@ py::list counts() {
     entry["bytes_written"] = counts.bytes_written;
     entry["bytes_added"] = counts.bytes_added;
     entry["bytes_needed"] = counts.bytes_needed;
-    entry["global_sectors"] = counts.global_sectors;
-    entry["global_sectors_ideal"] = counts.global_sectors_ideal;
-    entry["shared_turns"] = counts.shared_turns;
-    entry["shared_turns_ideal"] = counts.shared_turns_ideal;
+    LineCounts all;
+    py::dict lines;
+    for (const auto& [place, line] : counts.lines) {
+      lines[py::str(place)] =
+          py::make_tuple(line.global_sectors, line.global_sectors_ideal, line.shared_turns, line.shared_turns_ideal);
+      all.global_sectors += line.global_sectors;
+      all.global_sectors_ideal += line.global_sectors_ideal;
+      all.shared_turns += line.shared_turns;
+      all.shared_turns_ideal += line.shared_turns_ideal;
+    }
+    entry["lines"] = lines;
+    entry["global_sectors"] = all.global_sectors;
+    entry["global_sectors_ideal"] = all.global_sectors_ideal;
+    entry["shared_turns"] = all.shared_turns;
+    entry["shared_turns_ideal"] = all.shared_turns_ideal;
     entry["ldmatrix_turns"] = counts.ldmatrix_turns;
     entry["ldmatrix_turns_ideal"] = counts.ldmatrix_turns_ideal;
     entry["ldmatrix"] = counts.ldmatrix;
@@ -54,6 +65,16 @@ void bind_emulator(py::module_& m) {
   m.def("set_races", [](bool report) { settings().races = report; }, py::arg("report"));
   m.def("count", [](bool on) { counters().on = on; }, py::arg("on"), "count what kernels do from now on, or stop");
   m.def("counters", &counts, "what was counted (emulator/counters.h)");
+  m.def(
+      "launched",
+      [] {
+        py::list out;
+        for (const LaunchKey& key : counters().launched) {
+          out.append(py::make_tuple(key.name, key.kernel, key.threads, key.shared_bytes));
+        }
+        return out;
+      },
+      "(name, address in the module, threads of a block, bytes of shared memory) of all launches so far");
   m.def("reset_counters", [] { counters().by_kernel.clear(); });
   m.def(
       "set_multiprocessors",

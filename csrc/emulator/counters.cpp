@@ -47,7 +47,10 @@ void Counters::start_launch(const Launch& launch) {
   dladdr(launch.kernel, &module);
   const auto kernel = reinterpret_cast<uintptr_t>(launch.kernel) - reinterpret_cast<uintptr_t>(module.dli_fbase);
   const uint32_t threads = launch.block.x * launch.block.y * launch.block.z;
-  counts_ = &by_kernel[{launch.name, kernel, threads, launch.shared_bytes}];
+  const LaunchKey key{launch.name, kernel, threads, launch.shared_bytes};
+  launched.insert(key);
+  if (!on) return;
+  counts_ = &by_kernel[key];
   ++counts_->launches;
   records_.assign((threads + 31) / 32, {});
   repetitions_.clear();
@@ -55,23 +58,23 @@ void Counters::start_launch(const Launch& launch) {
   written_.clear();
 }
 
-void Counters::note(const void* site, uint64_t address, int bytes, Space space, Access access) {
+void Counters::note(const void* site, uint64_t address, int bytes, Space space, Access access, const Where& where) {
   const Lane& lane = *current;
   const uint64_t instruction = mix(mix(reinterpret_cast<uintptr_t>(site), lane.meetings), static_cast<uint64_t>(space));
   const uint32_t repetition = repetitions_[mix(instruction, lane.linear + 1)]++;
   records_[lane.warp()].push_back({mix(instruction, repetition), address, static_cast<uint8_t>(lane.linear % 32),
-                                   static_cast<uint8_t>(bytes), space, access});
+                                   static_cast<uint8_t>(bytes), space, access, where});
 }
 
-void Counters::note_global(const void* site, uintptr_t address, int bytes, Access access) {
-  note(site, address, bytes, Space::global, access);
+void Counters::note_global(const void* site, uintptr_t address, int bytes, Access access, const Where& where) {
+  note(site, address, bytes, Space::global, access, where);
   const uint32_t touched = bytes_of_sector(address % sector, bytes);
   if (access != Access::write) read_[address / sector] |= touched;
   if (access != Access::read) written_[address / sector] |= touched;
 }
 
-void Counters::note_shared(const void* site, int64_t byte, int bytes) {
-  note(site, static_cast<uint64_t>(byte), bytes, Space::shared, Access::read);
+void Counters::note_shared(const void* site, int64_t byte, int bytes, const Where& where) {
+  note(site, static_cast<uint64_t>(byte), bytes, Space::shared, Access::read, where);
 }
 
 void Counters::note_ldmatrix(const int64_t* row_bytes, int matrices) {
@@ -94,8 +97,9 @@ void Counters::count_global(const Record* first, const Record* last) {
   }
   const auto moved = static_cast<int64_t>(sectors.size());
   const int64_t bytes = popcount(sectors);
-  counts_->global_sectors += moved;
-  counts_->global_sectors_ideal += (bytes + int64_t{sector} - 1) / int64_t{sector};
+  LineCounts& line = counts_->lines[to_string(first->where)];
+  line.global_sectors += moved;
+  line.global_sectors_ideal += (bytes + int64_t{sector} - 1) / int64_t{sector};
   int64_t& total = first->access == Access::read    ? counts_->bytes_read
                    : first->access == Access::write ? counts_->bytes_written
                                                     : counts_->bytes_added;
@@ -104,6 +108,7 @@ void Counters::count_global(const Record* first, const Record* last) {
 
 void Counters::count_shared(const Record* first, const Record* last) {
   const int lanes = first->bytes <= 4 ? 32 : first->bytes == 8 ? 16 : 8;
+  LineCounts& line = counts_->lines[to_string(first->where)];
   std::vector<uint64_t> words;
   for (int from = 0; from < 32; from += lanes) {
     words.clear();
@@ -112,8 +117,8 @@ void Counters::count_shared(const Record* first, const Record* last) {
       for (uint64_t word = r->address / 4; word <= (r->address + r->bytes - 1) / 4; ++word) words.push_back(word);
     }
     if (words.empty()) continue;
-    counts_->shared_turns += turns(words);
-    ++counts_->shared_turns_ideal;
+    line.shared_turns += turns(words);
+    ++line.shared_turns_ideal;
   }
 }
 

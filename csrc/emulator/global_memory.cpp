@@ -50,7 +50,7 @@ void check_global(const void* at, int bytes, const Extent& extent, Access kind, 
              " bytes of global memory at an address that is not a multiple of " + std::to_string(bytes),
          where);
   }
-  if (counters().on) counters().note_global(__builtin_return_address(0), address, bytes, kind);
+  if (counters().on) counters().note_global(__builtin_return_address(0), address, bytes, kind, where);
   if (!settings().races || bytes == 1) return;  // neighbouring bytes share a granule
   Block& block = *current->block;
   const Moment moment = this_moment();

@@ -50,7 +50,7 @@ void run_launch(const Launch& launch) {
   block.clock.start_launch();
   block.global.start_launch();
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(static_cast<uint32_t>(i))]);
-  if (counters().on) counters().start_launch(launch);
+  counters().start_launch(launch);
   for (const uint64_t i : order) {
     const uint3 index{static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                       static_cast<unsigned>(i / grid.x / grid.y)};

@@ -43,7 +43,7 @@ void SharedMemory::check_range(int64_t byte, int bytes, Access kind, const Where
 }
 
 unsigned char* SharedMemory::access(int64_t byte, int bytes, Access kind, const Where& where) {
-  if (counters().on) counters().note_shared(__builtin_return_address(0), byte, bytes);
+  if (counters().on) counters().note_shared(__builtin_return_address(0), byte, bytes, where);
   return checked(byte, bytes, kind, where);
 }
 
@@ -75,7 +75,7 @@ void SharedMemory::touches_copy(Access kind, int owner, int64_t byte, const Wher
 }
 
 void SharedMemory::start_copy(int64_t byte, const void* source, int bytes, const Where& where) {
-  if (counters().on) counters().note_shared(__builtin_return_address(0), byte, bytes);
+  if (counters().on) counters().note_shared(__builtin_return_address(0), byte, bytes, where);
   unsigned char* const to = checked(byte, bytes, Access::write, where);
   std::memset(to, poison, bytes);
   for (int64_t i = byte / 2; i < (byte + bytes) / 2; ++i) granules_[i].start_copy();

@@ -1,0 +1,208 @@
+"""What can be known about the CUDA kernels without a GPU: `make cuda-report` writes docs/cuda-report.md.
+
+Registers, spills and occupancy are nvcc's; bytes, conflicts and tensor-core instructions are counted while the emulator
+runs the cases below. What a kernel must explain in the comment at its head is listed first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from cuda_resources import ARCHITECTURES, Resources, compiled, occupancy, symbols
+from torch import Tensor
+
+from pylatent import _native
+
+SOURCE = Path(__file__).parents[1]
+sys.path.insert(0, str(SOURCE / "tests"))
+import emulation  # noqa: E402
+
+MOST_MOVED = 1.3  # times the bytes that a launch needs
+ROUNDING = 1.02
+
+
+@dataclass
+class Case:
+    """A call of an operator, and its gradients: `macs` multiplications each way, at least."""
+
+    name: str
+    call: Callable[[], Tensor]
+    inputs: Sequence[Tensor]
+    forward_macs: int = 0
+    backward_macs: int = 0
+
+
+@dataclass
+class Row:
+    case: str
+    kernel: str
+    counts: dict[str, Any]
+
+    def moved(self) -> float:
+        counts = self.counts
+        return (counts["bytes_read"] + counts["bytes_written"] + counts["bytes_added"]) / max(1, counts["bytes_needed"])
+
+    def ratio(self, name: str) -> float | None:
+        ideal = self.counts[f"{name}_ideal"]
+        return self.counts[name] / ideal if ideal else None
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 1.0) -> Tensor:
+    return (torch.randn(*shape) * scale).to(dtype).requires_grad_()
+
+
+def deform_conv2d(dtype: torch.dtype, channels: int, height: int, width: int) -> Case:
+    from pylatent.ops import deform_conv2d
+
+    x, weight = (
+        random(1, channels, height, width, dtype=dtype),
+        random(channels, channels, 3, 3, dtype=dtype, scale=0.02),
+    )
+    offset = random(1, 18, height, width)
+    mask = torch.rand(1, 9, height, width).requires_grad_()
+    macs = height * width * channels * channels * 9
+    name = f"deform_conv2d 3x3, {channels} x {height} x {width}, {str(dtype)[6:]}"
+    call = lambda: deform_conv2d(x, offset, weight, padding=1, mask=mask, backend="native")  # noqa: E731
+    return Case(name, call, [x, offset, weight, mask], macs, 2 * macs)
+
+
+def cases() -> list[Case]:
+    halves = [torch.bfloat16, torch.float16]
+    return [
+        *(deform_conv2d(dtype, 192, 16, 16) for dtype in [torch.float32, *halves]),
+    ]
+
+
+def measure() -> tuple[list[Row], list[str]]:
+    """One row a launch of a kernel, and a line of Markdown a call."""
+    module = emulation.module("_emulated")
+    names = symbols(Path(module.__file__))
+    rows, calls = [], []
+
+    def count(label: str, tensors: Sequence[Tensor], macs: int, run: Callable[[], object]) -> object:
+        module.reset_counters()
+        module.count(True)
+        result = run()
+        module.count(False)
+        found = [Row(label, names[counts["kernel"]], counts) for counts in module.counters()]
+        rows.extend(found)
+        outputs = [result] if isinstance(result, Tensor) else [t for t in result if t is not None]
+        least = sum(t.nbytes for t in [*tensors, *outputs])
+        needed = sum(row.counts["bytes_needed"] for row in found)
+        multiplied = sum(2048 * row.counts["mma_16bit"] + 1024 * row.counts["mma_tf32"] for row in found)
+        mma = f"{multiplied / macs:.2f}" if multiplied else "-"
+        launches = sum(row.counts["launches"] for row in found)
+        calls.append(f"| {label} | {launches} | {least / 1e6:.2f} | {needed / least:.2f} | {mma} |")
+        return result
+
+    with _native.emulated(module):
+        for case in cases():
+            torch.manual_seed(0)
+            out = count(f"{case.name}, forward", case.inputs, case.forward_macs, case.call)
+            grad = torch.randn_like(out)
+            backward = lambda: torch.autograd.grad(out, case.inputs, grad)  # noqa: B023, E731
+            count(f"{case.name}, backward", [*case.inputs, grad], case.backward_macs, backward)
+    return rows, calls
+
+
+def counted_table(rows: list[Row]) -> list[str]:
+    def cell(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    lines = ["| case | kernel | needed MB | moved | sectors | shared | ldmatrix |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = [cell(row.ratio(name)) for name in ("global_sectors", "shared_turns", "ldmatrix_turns")]
+        needed = row.counts["bytes_needed"] / 1e6
+        lines.append(f"| {row.case} | `{row.kernel}` | {needed:.2f} | {row.moved():.2f} | {' | '.join(cells)} |")
+    return lines
+
+
+def launched_by_tests() -> dict[str, list[tuple[int, int]]]:
+    """(threads, bytes of shared memory) of each launch that the emulated tests make, by kernel."""
+    module = emulation.FOLDER / Path(emulation.module("_emulated").__file__).name
+    names = symbols(module)
+    with tempfile.NamedTemporaryFile() as file:
+        environment = os.environ | {"PYLATENT_LAUNCHES": file.name, "PYLATENT_SCHEDULES": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", "tests/ops", "tests/layers", "-k", "cuda-emulated"]
+        subprocess.run(command, cwd=SOURCE, env=environment, check=True)
+        launches = json.loads(Path(file.name).read_text())
+    found: dict[str, list[tuple[int, int]]] = {}
+    for _, kernel, threads, shared_bytes in launches:
+        found.setdefault(names[kernel], []).append((threads, shared_bytes))
+    return found
+
+
+def resource_table(resources: dict[str, dict[str, Resources]], launched: dict[str, list[tuple[int, int]]]) -> list[str]:
+    lines = ["| kernel | threads | shared bytes | registers | spilled bytes | occupancy |", "|---|---|---|---|---|---|"]
+    for kernel, by_architecture in sorted(resources.items()):
+        registers = ", ".join(str(by_architecture[a].registers) for a in ARCHITECTURES)
+        spilled = ", ".join(str(by_architecture[a].spilled_bytes) for a in ARCHITECTURES)
+        if kernel not in launched:
+            lines.append(f"| `{kernel}` | **no test runs it** | | {registers} | {spilled} | |")
+            continue
+        threads, shared = max(launched[kernel])
+        share = [occupancy(a, by_architecture[a].registers, threads, shared) for a in ARCHITECTURES]
+        percent = ", ".join(f"{100 * x:.0f} %" for x in share)
+        lines.append(f"| `{kernel}` | {threads} | {shared} | {registers} | {spilled} | {percent} |")
+    return lines
+
+
+def worst_line(row: Row) -> str:
+    """Where most turns are lost to conflicts."""
+    lost = {place: turns - ideal for place, (_, _, turns, ideal) in row.counts["lines"].items()}
+    return f", most at {max(lost, key=lost.__getitem__)}"
+
+
+def to_explain(resources: dict[str, dict[str, Resources]], rows: list[Row]) -> list[str]:
+    found: dict[str, set[str]] = {}
+    for kernel, by_architecture in resources.items():
+        for architecture, its in by_architecture.items():
+            if its.spilled_bytes:
+                found.setdefault(kernel, set()).add(f"spills {its.spilled_bytes} bytes on {architecture}")
+    for row in rows:
+        its = found.setdefault(row.kernel, set())
+        for name, text in (("ldmatrix_turns", "bank conflicts of ldmatrix"), ("shared_turns", "bank conflicts")):
+            if (ratio := row.ratio(name)) and ratio > ROUNDING:
+                its.add(f"{text} ({ratio:.2f} times the turns{worst_line(row) if name == 'shared_turns' else ''})")
+        if row.moved() > MOST_MOVED:
+            its.add(f"moves {row.moved():.2f} times the bytes that it needs")
+    return [f"- `{kernel}`: {'; '.join(sorted(what))}" for kernel, what in sorted(found.items()) if what] or [
+        "Nothing."
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("build", type=Path, help="folder of a build with CUDA, configured with ninja")
+    parser.add_argument("-o", "--output", type=Path, default=SOURCE / "docs" / "cuda-report.md")
+    arguments = parser.parse_args()
+
+    rows, calls = measure()
+    resources: dict[str, dict[str, Resources]] = {}
+    for kernel, architecture, its in compiled(arguments.build):
+        resources.setdefault(kernel, {})[architecture] = its
+    nvcc = subprocess.run(["nvcc", "--version"], check=True, capture_output=True, text=True).stdout
+    release = nvcc.split("release ")[1].split(",")[0]
+    text = (SOURCE / "benchmarks" / "cuda_report.md.in").read_text()
+    text = text.format(
+        nvcc=release,
+        explain="\n".join(to_explain(resources, rows)),
+        calls="\n".join(calls),
+        counted="\n".join(counted_table(rows)),
+        resources="\n".join(resource_table(resources, launched_by_tests())),
+    )
+    arguments.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
