@@ -71,16 +71,15 @@ class DeformableAlignment(nn.Module):
     (arXiv 2502.09971, multi-scale deformable alignment of the conditional latent matching), as its authors' code has it
     (`MultiScaleDeformAlign`): y and reference (B, channels, H, W) -> (B, channels, H, W).
 
-        y ──┬───────────────────► cat ─► conv 3×3 ─ GELU ─ conv 3×3 ─► offsets, sigmoid ─► masks
-            │                      ▲                                      │                  │
-        reference ─┬───────────────┤             ┌────────────────────────┴──────────────────┘
-                   │               │             ▼
-                   ├───────────────┼──► deformable 5×5 ─ GELU ─┐
-                   └───────────────┼──► deformable 3×3 ─ GELU ─┼─► cat ─► conv 1×1 ─ GELU ─ conv 1×1 ─►
-                                  cat ─► conv 1×1 ─ GELU ─ conv 1×1 ─┘
+        y, reference ─► cat ─┬─► conv 3×3 ─ GELU ─ conv 3×3 ─┬─► offsets
+                             │                               └─► sigmoid ─► masks
+                             │
+        reference ─┬─────────┼─► deformable 5×5 (offsets, masks) ─ GELU ─┐
+                   └─────────┼─► deformable 3×3 (offsets, masks) ─ GELU ─┼─► cat ─► conv 1×1 ─ GELU ─ conv 1×1 ─►
+                             └─► conv 1×1 ─ GELU ─ conv 1×1 ─────────────┘
 
-    The paper's code has four heads, for the offsets and masks of both kernels, and these take more than half of the
-    time of its matching. Here they are one: `hidden` channels (by default `channels`, a quarter of the four together)
+    The paper's code has four heads, for the offsets and masks of both kernels, which are nearly half of the arithmetic
+    of its matching. Here they are one: `hidden` channels (by default `channels`, a quarter of the four together)
     and one output. With `hidden = 4 * channels` the weights of four heads fit into it, block by block.
 
     The last convolution of the head starts at zero, so that training starts from plain convolutions (times 1/2, the

@@ -199,7 +199,7 @@ class Layout(NamedTuple):
             part = self._spread(part)
         part = part.reshape(self.groups, self.outputs, self.segments // self.groups, self.segment, n.taps)
         part = part.permute(0, 2, 4, 3, 1).flatten(0, 1)
-        return self._pad(F.pad(part, (0, 0, 0, self.padded(self.segment) - self.segment)))
+        return self._pad(part, self.padded(self.segment) - self.segment)
 
     def empty_weights(self, weight: Tensor, count: int) -> Tensor:
         """Several of what `weight` returns, as float32, not filled."""
@@ -223,5 +223,8 @@ class Layout(NamedTuple):
         out.diagonal(dim1=1, dim2=3).copy_(part.permute(0, 2, 3, 4, 1))
         return out
 
-    def _pad(self, tensor: Tensor) -> Tensor:
-        return F.pad(tensor, (0, self.padded(tensor.shape[-1]) - tensor.shape[-1])).contiguous()
+    def _pad(self, tensor: Tensor, more_rows: int = 0) -> Tensor:
+        more_columns = self.padded(tensor.shape[-1]) - tensor.shape[-1]
+        if more_columns or more_rows:  # else F.pad would make a copy
+            tensor = F.pad(tensor, (0, more_columns, 0, more_rows))
+        return tensor.contiguous()
