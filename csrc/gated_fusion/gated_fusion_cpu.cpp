@@ -64,12 +64,9 @@ void forward(const Forward& job, int threads) {
 void backward(const Backward& job, int threads) {
   check_dtypes(job.work, job.dtype);
   const Shape& shape = job.shape;
+  if (shape.rows == 0 || shape.columns == 0) return;
   const int64_t size = job.dtype == Dtype::float64 ? 8 : 4;
   char* const sums = static_cast<char*>(job.sums);
-  if (shape.rows == 0 || shape.columns == 0) {
-    if (sums != nullptr && !shape.channels_last) std::fill(sums, sums + 2 * shape.rows * size, char(0));
-    return;
-  }
   const Variant simd = variant();
   if (sums != nullptr && shape.channels_last) {  // a task per block, so that the sums do not depend on the threads
     const int64_t step = (shape.rows + job.blocks - 1) / job.blocks, bytes = shape.channels * size;

@@ -59,7 +59,8 @@ def empty_sums(out: Tensor, channels_last: bool) -> Tensor:
     """
     batch, channels, height, width = out.shape
     rows = (batch * height * width + 127) // 128 if channels_last else batch
-    return torch.empty((2, rows, channels), dtype=sum_dtype(out.dtype), device=out.device)
+    empty = torch.empty if out.numel() else torch.zeros  # no kernel runs where there is nothing to add up
+    return empty((2, rows, channels), dtype=sum_dtype(out.dtype), device=out.device)
 
 
 def sum_dtype(dtype: torch.dtype) -> torch.dtype:
