@@ -1,7 +1,8 @@
+#include "emulator/bind.h"
+
 #include <pybind11/pybind11.h>
 
 #include "common/philox.h"
-#include "emulator/bind.h"
 #include "kernels.h"
 
 namespace py = pybind11;
