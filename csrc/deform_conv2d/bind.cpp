@@ -88,12 +88,27 @@ void backward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, 
   });
 }
 
+// sizes: count, rows, columns; strides of the first two indices
+void transpose(int dtype, const std::array<int64_t, 3>& sizes, uintptr_t from,
+               const std::array<int64_t, 2>& from_strides, uintptr_t to, const std::array<int64_t, 2>& to_strides,
+               int threads) {
+  dispatch("deform_conv2d_transpose", dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    const deform_conv2d::Transpose<T> all{sizes[0],        sizes[1],        sizes[2],       pointer<const T>(from),
+                                          from_strides[0], from_strides[1], pointer<T>(to), to_strides[0],
+                                          to_strides[1]};
+    py::gil_scoped_release release;
+    deform_conv2d::transpose(all, threads);
+  });
+}
+
 }  // namespace
 
 void bind_deform_conv2d(py::module_& m) {
   m.def("deform_conv2d_forward", &forward, "fills the columns of a tile of outputs for a block of channels");
   m.def("deform_conv2d_backward", &backward,
         "replaces the gradients of the columns of a tile by the columns, and adds the gradients that follow from them");
+  m.def("deform_conv2d_transpose", &transpose, "to[i][k][j] = from[i][j][k]");
 }
 
 }  // namespace pylatent

@@ -55,6 +55,20 @@ void backward(const Tile<T>& tile, int64_t slices, int threads) {
                   [&](int64_t begin, int64_t end) { kernels.combine(tile, slices, begin, end); });
 }
 
+template <class T>
+void transpose(const Transpose<T>& all, int threads) {
+  const Kernels<T> kernels = choose_kernels<T>();
+  if (all.count == 1) {
+    return parallel_ranges(all.columns, 64, threads,
+                           [&](int64_t begin, int64_t end) { kernels.transpose(all, 0, begin, end); });
+  }
+  parallel_ranges(all.count, 8, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) kernels.transpose(all, i, 0, all.columns);
+  });
+}
+
+template void transpose(const Transpose<float>&, int);
+template void transpose(const Transpose<double>&, int);
 template void forward(const Tile<float>&, int);
 template void forward(const Tile<double>&, int);
 template void backward(const Tile<float>&, int64_t, int);

@@ -34,6 +34,16 @@ struct Tile {
   T* grad_mask;    // like mask, added to; null if there is no mask
 };
 
+// to[i][k][j] = from[i][j][k] for i < count, j < rows, k < columns; the last index is contiguous.
+template <class T>
+struct Transpose {
+  int64_t count, rows, columns;
+  const T* from;
+  int64_t from_stride, from_row;
+  T* to;
+  int64_t to_stride, to_row;
+};
+
 // The work on a range of one tile. Ranges can run on different threads at the same time.
 template <class T>
 struct Kernels {
@@ -44,6 +54,8 @@ struct Kernels {
   void (*scatter)(const Tile<T>&, int64_t slice, int64_t begin, int64_t end);
   // Adds the gradients of offset and mask of outputs [begin, end), from the dots of all slices.
   void (*combine)(const Tile<T>&, int64_t slices, int64_t begin, int64_t end);
+  // Columns [begin, end) of `from` with index i.
+  void (*transpose)(const Transpose<T>&, int64_t i, int64_t begin, int64_t end);
 };
 
 Kernels<float> scalar_kernels(float);
@@ -63,5 +75,8 @@ void forward(const Tile<T>& tile, int threads);
 
 template <class T>
 void backward(const Tile<T>& tile, int64_t slices, int threads);
+
+template <class T>
+void transpose(const Transpose<T>& all, int threads);
 
 }  // namespace pylatent::deform_conv2d

@@ -2,12 +2,12 @@
 #include "deform_conv2d/deform_conv2d_cpu_kernel.h"
 
 #ifdef PYLATENT_DEFORM_AVX512
-#include <immintrin.h>
+#include "deform_conv2d/deform_conv2d_cpu_transpose.h"
 
 namespace pylatent::deform_conv2d {
 namespace {
 
-struct Floats {
+struct Floats : TransposeFloats {
   using T = float;
   using V = __m512;
   static constexpr int kWidth = 16;

@@ -52,7 +52,7 @@ def _add_block(call: _Call, input: Tensor, weight: Tensor, block: _Block, total:
     columns = call.empty(count, kernel.shape[1])
     channels_last = not total.is_contiguous()
     for b in range(call.n.batch):
-        _fill(pixels, input[b], block)
+        call.transpose(input[b, block.of_input].flatten(1), pixels[:-1])
         result = total[b, block.outputs].flatten(1)
         for first, end in call.tiles(count):
             call.gather(b, block, first, end, pixels, columns)
@@ -108,24 +108,27 @@ def _backward_block(call: _Call, grad: Tensor, input: Tensor, weight: Tensor, bl
     count = call.tile_size(fixed, 2 * kernel.shape[1] + 3 * kernel.shape[0] + dots_per_output)
     dots = call.empty(count, dots_per_output)
     for b in range(call.n.batch):
-        _fill(pixels, input[b], block)
+        call.transpose(input[b, block.of_input].flatten(1), pixels[:-1])
+        result = grad[b, block.outputs].flatten(1)
         if grad_pixels is not None:
             grad_pixels.zero_()
         for first, end in call.tiles(count):
-            tile = grad[b, block.outputs].flatten(1)[:, first:end].to(call.dtype).contiguous()
+            tile = result[:, first:end].to(call.dtype).contiguous()
             if grad_pixels is None and dots_per_output == 0:
                 columns = call.empty(end - first, kernel.shape[1])
                 call.gather(b, block, first, end, pixels, columns)
             else:
-                columns = call.product(tile.t().contiguous(), kernel.t())
+                by_output = call.empty(end - first, kernel.shape[0])
+                call.transpose(tile, by_output)
+                columns = call.product(by_output, kernel.t())
                 call.scatter(b, block, first, end, pixels, columns, grad_pixels, dots, grads, slices)
             if grads.weight.numel():
                 grad_kernel.add_(call.product(tile, columns.t()))
         if grad_pixels is not None:
-            grads.input[b, block.of_input].flatten(1).t().copy_(grad_pixels[:-1])
+            call.transpose(grad_pixels[:-1], grads.input[b, block.of_input].flatten(1))
     if grads.weight.numel():
         by_tap = grad_kernel.view(kernel.shape[0], call.n.taps, block.channels)
-        grads.weight[block.outputs, block.of_weight].flatten(2).copy_(by_tap.transpose(1, 2))
+        call.transpose(by_tap, grads.weight[block.outputs, block.of_weight].flatten(2))
 
 
 class _Block(NamedTuple):
@@ -157,11 +160,6 @@ def _blocks(n: Sizes, columns: int) -> Iterator[_Block]:
         start, outputs = group * per_group, slice(group * out_per_group, (group + 1) * out_per_group)
         for first in range(start, start + per_group, size):
             yield _Block(first, min(size, start + per_group - first), outputs, start)
-
-
-def _fill(pixels: Tensor, image: Tensor, block: _Block) -> None:
-    """Copies the channels of the block into the rows of `pixels`, all but the last."""
-    pixels[:-1].copy_(image[block.of_input].flatten(1).t())
 
 
 class _Call:
@@ -218,7 +216,25 @@ class _Call:
     def taps_first(self, weight: Tensor, block: _Block) -> Tensor:
         """(outputs of the group, taps * channels of the block)"""
         part = weight[block.outputs, block.of_weight].flatten(2)
-        return self.empty(part.shape[0], part.shape[2], part.shape[1]).copy_(part.transpose(1, 2)).flatten(1)
+        out = self.empty(part.shape[0], part.shape[2], part.shape[1])
+        self.transpose(part, out)
+        return out.flatten(1)
+
+    def transpose(self, source: Tensor, target: Tensor) -> None:
+        """target[..., k, j] = source[..., j, k]; torch copies what the native code does not take."""
+        if source.dtype != self.dtype or target.dtype != self.dtype or source.stride(-1) != 1 or target.stride(-1) != 1:
+            target.copy_(source.transpose(-1, -2))
+            return
+        count = source.shape[0] if source.dim() == 3 else 1
+        self.core.deform_conv2d_transpose(
+            self.code,
+            (count, *source.shape[-2:]),
+            source.data_ptr(),
+            (source.stride(0), source.stride(-2)),
+            target.data_ptr(),
+            (target.stride(0), target.stride(-2)),
+            self.threads,
+        )
 
     def gather(self, b: int, block: _Block, first: int, end: int, pixels: Tensor, columns: Tensor) -> None:
         """Fills `columns` (end - first, taps * channels of the block)."""
