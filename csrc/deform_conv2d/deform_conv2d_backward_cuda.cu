@@ -46,7 +46,7 @@ __device__ __forceinline__ void add_to_input(const Gradients& gradients, int64_t
 }
 
 template <class M, int NT>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 2)
     backward_kernel(DeformConv2dSizes s, Global<const typename M::T> grad_output, Global<const typename M::T> input,
                     Global<const float> offset, Global<const float> mask, Global<const typename M::T> weight,
                     Gradients gradients) {
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(THREADS)
 
   const int thread = threadIdx.x, taps = s.kernel_h * s.kernel_w;
   const int offset_group = blockIdx.y / taps, tap = blockIdx.y % taps;
-  const int64_t first_row = int64_t{blockIdx.x} * ROWS, pixels = int64_t{s.batch} * s.out_h * s.out_w;
+  const unsigned first_row = blockIdx.x * ROWS, pixels = static_cast<unsigned>(s.batch) * s.out_h * s.out_w;
   if (thread < ROWS) {
     const Pixel pixel = output_pixel(s, first_row + thread);
     const Displacement d = load_displacement(s, offset, mask, pixel, offset_group, tap);
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(THREADS)
       const int segment = segment_of(step), channel = channel_of(step), depth = step % depth_steps * M::DEPTH;
       const int group = segment / (s.segments / s.groups), stage = step % STAGES;
       fetch<M, ROWS, M::DEPTH>(a + stage * Memory::A, Memory::STRIDE, [&](int r, int k) {
-        return Source<T>{grad_output + (((first_row + r) * s.groups + group) * s.outputs + depth + k),
+        return Source<T>{grad_output + ((int64_t{first_row + r} * s.groups + group) * s.outputs + depth + k),
                          first_row + r < pixels && depth + k < s.outputs};
       });
       const int64_t row = (int64_t{segment} * taps + tap) * s.segment + channel;
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(THREADS)
   constexpr int LANES = COLUMNS / 4, PASSES = 8 * LANES / 32;
   static_assert(LANES <= 32, "a row belongs to one warp");
   const int lane = thread % LANES, pass_row = thread / 32 * 8 + thread % 32 / LANES;
-  float dot[PASSES][4] = {};  // of the gradient of the sample and each corner
+  float sums[PASSES][3] = {};  // over channels: gradients of mask, y and x
   const auto scatter = [&](int segment, int channel) {
     if (channel + 4 * lane >= s.segment) return;
     const int64_t column = int64_t{segment} * s.segment + channel + 4 * lane;
@@ -114,8 +114,13 @@ __global__ void __launch_bounds__(THREADS)
         const int64_t at = corner[k] * (int64_t{s.segments} * s.segment) + column;
         if (gradients.offset || gradients.mask) {
           const Vec<T, 4> x = load_vec<4>(input + at);
+          float dot = 0;
 #pragma unroll
-          for (int i = 0; i < 4; ++i) dot[pass][k] += sample[i] * to_float(x[i]);
+          for (int i = 0; i < 4; ++i) dot += sample[i] * to_float(x[i]);
+          const float row_weight = k < 2 ? 1 - f[0] : f[0], column_weight = k % 2 == 0 ? 1 - f[1] : f[1];
+          sums[pass][0] += row_weight * column_weight * dot;
+          sums[pass][1] += (k < 2 ? -column_weight : column_weight) * dot;
+          sums[pass][2] += (k % 2 == 0 ? -row_weight : row_weight) * dot;
         }
         add_to_input(gradients, at, corner_weight[k], sample);
       }
@@ -153,25 +158,20 @@ __global__ void __launch_bounds__(THREADS)
 #pragma unroll
   for (int pass = 0; pass < PASSES; ++pass) {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
+    for (float& sum : sums[pass]) {
 #pragma unroll
-      for (int step = LANES / 2; step > 0; step /= 2) dot[pass][k] += __shfl_xor_sync(0xffffffffu, dot[pass][k], step);
+      for (int step = LANES / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
     }
     const int row = pass_row + pass * (32 / LANES);
     const Pixel p = output_pixel(s, first_row + row);
     if (lane != 0 || p.image < 0) continue;
-    const float (&v)[4] = dot[pass];
-    const Vec<float, 4> f = load_vec<4>(fractions + 4 * row);
-    const float down = f[0], right = f[1];
+    const float factor = fractions[4 * row + 2];
     const int64_t plane = int64_t{s.out_h} * s.out_w, at = int64_t{p.y} * s.out_w + p.x;
     const int64_t index = (int64_t{p.image} * s.offset_groups + offset_group) * taps + tap;
+    if (gradients.mask) gradients.mask[index * plane + at] = sums[pass][0];
     if (gradients.offset) {
-      gradients.offset[2 * index * plane + at] = f[2] * ((1 - right) * (v[2] - v[0]) + right * (v[3] - v[1]));
-      gradients.offset[(2 * index + 1) * plane + at] = f[2] * ((1 - down) * (v[1] - v[0]) + down * (v[3] - v[2]));
-    }
-    if (gradients.mask) {
-      const Vec<float, 4> w = corner_weights(down, right, 1);
-      gradients.mask[index * plane + at] = w[0] * v[0] + w[1] * v[1] + w[2] * v[2] + w[3] * v[3];
+      gradients.offset[2 * index * plane + at] = factor * sums[pass][1];
+      gradients.offset[(2 * index + 1) * plane + at] = factor * sums[pass][2];
     }
   }
 }

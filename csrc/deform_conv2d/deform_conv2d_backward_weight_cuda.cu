@@ -20,7 +20,7 @@ struct WeightMemory {
 };
 
 template <class M, int NT>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, NT < 6 || (NT == 6 && M::PARTS == 1) ? 2 : 1)
     backward_weight_kernel(DeformConv2dSizes s, Global<const typename M::T> grad_output,
                            Global<const typename M::T> input, Global<const float> offset, Global<const float> mask,
                            Global<float> grad_weight) {
@@ -43,18 +43,18 @@ __global__ void __launch_bounds__(THREADS)
   const int first_column = blockIdx.y * Memory::COLUMNS;
   const int group = segment / (s.segments / s.groups), offset_group = segment / (s.segments / s.offset_groups);
 
-  const int64_t pixels = int64_t{s.batch} * s.out_h * s.out_w;
+  const unsigned pixels = static_cast<unsigned>(s.batch) * s.out_h * s.out_w;
   const int all_steps = static_cast<int>((pixels + M::DEPTH - 1) / M::DEPTH);
   const int per_split = (all_steps + static_cast<int>(gridDim.z) - 1) / static_cast<int>(gridDim.z);
   const int first_step = min(all_steps, static_cast<int>(blockIdx.z) * per_split);
   const int steps = min(all_steps, first_step + per_split) - first_step;
-  const auto first_pixel = [&](int step) { return int64_t{first_step + step} * M::DEPTH; };
+  const auto first_pixel = [&](int step) { return static_cast<unsigned>(first_step + step) * M::DEPTH; };
 
   const auto fetch_gradient = [&](int step) {
     if (step < steps) {
-      const int64_t pixel = first_pixel(step);
+      const unsigned pixel = first_pixel(step);
       fetch<M, M::DEPTH, Memory::COLUMNS>(b + step % Memory::STAGES * Memory::B, Memory::B_STRIDE, [&](int k, int n) {
-        return Source<T>{grad_output + (((pixel + k) * s.groups + group) * s.outputs + first_column + n),
+        return Source<T>{grad_output + ((int64_t{pixel + k} * s.groups + group) * s.outputs + first_column + n),
                          pixel + k < pixels && first_column + n < s.outputs};
       });
     }

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(THREADS)
 
   const int thread = threadIdx.x;
   const int group = blockIdx.z, first_column = blockIdx.y * Memory::COLUMNS;
-  const int64_t first_row = int64_t{blockIdx.x} * ROWS;
+  const unsigned first_row = blockIdx.x * ROWS;
   const int taps = s.kernel_h * s.kernel_w, segments = s.segments / s.groups;
   const int steps = segments * taps * ((s.segment + M::DEPTH - 1) / M::DEPTH);
   const Depth start{group * segments};
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(THREADS)
 
   // Plans: thread r computes row r. The displacements of a tap are loaded one tap ahead.
   const bool plans = thread < ROWS;
-  const Pixel pixel = output_pixel(s, plans ? first_row + thread : int64_t{s.batch} * s.out_h * s.out_w);
+  const Pixel pixel = output_pixel(s, first_row + thread);
   Depth plan_depth = start;
   Displacement displacement{};
   const auto load_next = [&] {

@@ -9,6 +9,11 @@
 //   mask, its gradient    [batch][offset_groups][taps][out_h][out_w]    float
 //   weight, its gradient  [segments][taps][segment][outputs]            outputs of the segment's group, padded to 16
 //   bytes grad_output           [batch][out_h][out_w][groups][outputs]        padded likewise
+//
+// They move more bytes than the tensors have, from and to the caches: a pixel of the input is a corner of 4 * taps
+// samples, read for each of them again and, backward, added to for each (compute capability 9.0 adds four floats at
+// once), and every tile of rows reads all weights. The column buffer that this replaces has taps times the size of the
+// input and passes through memory three times.
 #pragma once
 
 #include <array>

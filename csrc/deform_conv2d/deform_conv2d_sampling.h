@@ -12,11 +12,12 @@ struct Pixel {
   int image, y, x;
 };
 
-__device__ __forceinline__ Pixel output_pixel(const DeformConv2dSizes& s, int64_t index) {
-  const int per_image = s.out_h * s.out_w;
-  if (index >= int64_t{s.batch} * per_image) return {-1, 0, 0};
-  const int rest = static_cast<int>(index % per_image);
-  return {static_cast<int>(index / per_image), rest / s.out_w, rest % s.out_w};
+// Indices a tile beyond the last, which is less than 2^31, are fine.
+__device__ __forceinline__ Pixel output_pixel(const DeformConv2dSizes& s, unsigned index) {
+  const unsigned per_image = static_cast<unsigned>(s.out_h) * s.out_w, image = index / per_image;
+  if (image >= static_cast<unsigned>(s.batch)) return {-1, 0, 0};
+  const unsigned rest = index % per_image, y = rest / s.out_w;
+  return {static_cast<int>(image), static_cast<int>(y), static_cast<int>(rest - y * s.out_w)};
 }
 
 // What the tensors say of a sample.
