@@ -16,15 +16,12 @@ namespace pylatent::gated_fusion {
 namespace {
 
 constexpr int kBlock = 256;  // elements handled at a time, in buffers that stay in the first-level cache
-constexpr int kLanes = 16;   // blocks are padded to a multiple of this
 
 inline int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// exp of x clamped to [-87, 87] ([-708, 708] for double); NaN stays NaN. With magic added, the low bits of t hold the
-// nearest integer n to x / ln 2; exp x = 2^n exp(x - n ln 2), the latter by a polynomial.
+// exp of x in [-87, 87] ([-708, 708] for double); NaN stays NaN. With magic added, the low bits of t hold the nearest
+// integer n to x / ln 2; exp x = 2^n exp(x - n ln 2), the latter by a polynomial.
 inline float exponential(float x) {
-  x = x > 87.0f ? 87.0f : x;
-  x = x < -87.0f ? -87.0f : x;
   const float t = x * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
   const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
   float p = 1.9875691500e-4f;
@@ -43,8 +40,6 @@ inline float exponential(float x) {
 }
 
 inline double exponential(double x) {
-  x = x > 708.0 ? 708.0 : x;
-  x = x < -708.0 ? -708.0 : x;
   const double t = x * 1.4426950408889634 + 6755399441055744.0, n = t - 6755399441055744.0;
   const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
   double p = 1.0 / 6227020800.0;  // Taylor series to degree 13: the rest is below 5e-18
@@ -66,6 +61,15 @@ inline double exponential(double x) {
   double scale;
   std::memcpy(&scale, &bits, 8);
   return p * scale;
+}
+
+// -x within the range of `exponential`; NaN stays NaN. To be used in a loop of its own: before a division in the same
+// loop, compilers divide separately for the three cases.
+template <class F>
+F argument_of(F x) {
+  constexpr F most = sizeof(F) == 4 ? 87 : 708;
+  const F below = -x > most ? most : -x;
+  return below < -most ? -most : below;
 }
 
 inline void convert(const bf16* from, float* to, int n) {
@@ -126,45 +130,38 @@ const F* load(const T* from, F (&buffer)[kBlock], int n) {
 }
 
 template <class F>
-struct Bias {
-  const F* values;  // null for none
-  bool per_column;
-
-  // The bias of columns [column, column + n), as an array if they differ, else one value in `same`.
-  const F* block(int64_t channel, int64_t column, int n, F (&buffer)[kBlock], F& same) const {
-    same = values != nullptr && !per_column ? values[channel] : F(0);
-    return values != nullptr && per_column ? load(values + column, buffer, n) : nullptr;
-  }
-};
-
-template <class F>
-void add(const F* x, const F* bias, F same, F* out, int n) {
-  if (bias != nullptr) {
-    for (int i = 0; i < padded(n); ++i) out[i] = x[i] + bias[i];
-  } else {
-    for (int i = 0; i < padded(n); ++i) out[i] = x[i] + same;
-  }
+void fill(F (&buffer)[kBlock], F value, int64_t columns) {
+  for (int i = 0; i < padded(columns < kBlock ? static_cast<int>(columns) : kBlock); ++i) buffer[i] = value;
 }
 
 template <class Work, class T, class F>
 void forward_rows(const Forward& job, int64_t begin, int64_t end) {
   const Shape& shape = job.shape;
-  const Bias<F> bias_u{static_cast<const F*>(job.bias_u), shape.channels_last};
-  const Bias<F> bias_v{static_cast<const F*>(job.bias_v), shape.channels_last};
-  alignas(64) F load_u[kBlock], load_v[kBlock], load_bias[kBlock], u[kBlock], v[kBlock];
-  F same;
+  alignas(64) F load_u[kBlock], load_v[kBlock], same_u[kBlock], same_v[kBlock], argument[kBlock], result[kBlock];
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t channel = row % shape.channels;
+    const F *bias_u = static_cast<const F*>(job.bias_u), *bias_v = static_cast<const F*>(job.bias_v);
+    if (!shape.channels_last) {
+      fill(same_u, bias_u[row % shape.channels], shape.columns);
+      fill(same_v, bias_v[row % shape.channels], shape.columns);
+      bias_u = same_u;
+      bias_v = same_v;
+    }
     for (int64_t column = 0; column < shape.columns; column += kBlock) {
       const int n = static_cast<int>(shape.columns - column < kBlock ? shape.columns - column : kBlock);
       const int64_t at = row * shape.columns + column;
-      const F* bias = bias_u.block(channel, column, n, load_bias, same);
-      add(load(static_cast<const Work*>(job.u) + at, load_u, n), bias, same, u, n);
-      bias = bias_v.block(channel, column, n, load_bias, same);
-      add(load(static_cast<const Work*>(job.v) + at, load_v, n), bias, same, v, n);
-      if (job.gate != nullptr) convert(v, static_cast<T*>(job.gate) + at, n);
-      for (int i = 0; i < padded(n); ++i) u[i] = u[i] / (F(1) + exponential(-v[i]));
-      convert(u, static_cast<T*>(job.out) + at, n);
+      const F* u = load(static_cast<const Work*>(job.u) + at, load_u, n);
+      const F* v = load(static_cast<const Work*>(job.v) + at, load_v, n);
+      for (int i = 0; i < padded(n); ++i) argument[i] = argument_of(v[i] + bias_v[i]);
+      if (job.gate != nullptr) {  // last, for it may be v
+        for (int i = 0; i < padded(n); ++i) result[i] = v[i] + bias_v[i];
+        convert(result, static_cast<T*>(job.gate) + at, n);
+      }
+      for (int i = 0; i < padded(n); ++i) result[i] = (u[i] + bias_u[i]) / (F(1) + exponential(argument[i]));
+      convert(result, static_cast<T*>(job.out) + at, n);
+      if (shape.channels_last) {
+        bias_u += n;
+        bias_v += n;
+      }
     }
   }
 }
@@ -190,7 +187,7 @@ void accumulate(const F* x, F* sums, int n) {
 template <class Work, class T, class F>
 void backward_rows(const Backward& job, int64_t begin, int64_t end, F* sums_u, F* sums_v) {
   const Shape& shape = job.shape;
-  alignas(64) F load_grad[kBlock], load_out[kBlock], load_gate[kBlock], u[kBlock], v[kBlock];
+  alignas(64) F load_grad[kBlock], load_out[kBlock], load_gate[kBlock], u[kBlock], v[kBlock], argument[kBlock];
   for (int64_t row = begin; row < end; ++row) {
     F sum_u = 0, sum_v = 0;
     for (int64_t column = 0; column < shape.columns; column += kBlock) {
@@ -199,8 +196,9 @@ void backward_rows(const Backward& job, int64_t begin, int64_t end, F* sums_u, F
       const F* grad = load(static_cast<const T*>(job.grad) + at, load_grad, n);
       const F* out = load(static_cast<const T*>(job.out) + at, load_out, n);
       const F* gate = load(static_cast<const T*>(job.gate) + at, load_gate, n);
+      for (int i = 0; i < padded(n); ++i) argument[i] = argument_of(gate[i]);
       for (int i = 0; i < padded(n); ++i) {
-        const F e = exponential(-gate[i]), sigmoid = F(1) / (F(1) + e);
+        const F e = exponential(argument[i]), sigmoid = F(1) / (F(1) + e);
         u[i] = grad[i] * sigmoid;
         v[i] = grad[i] * out[i] * (e * sigmoid);
       }

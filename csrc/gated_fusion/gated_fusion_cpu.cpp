@@ -21,16 +21,12 @@ Variant variant() {
   return scalar_variant();
 }
 
-template <class T>
-std::vector<float> widen(const void* from, int64_t n) {
-  std::vector<float> out(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) out[i] = to_float(static_cast<const T*>(from)[i]);
+// The biases as the variants want them: n values, or zeros for none, as Wide.
+template <class Wide, class T>
+std::vector<Wide> widen(const void* bias, int64_t n) {
+  std::vector<Wide> out(static_cast<size_t>((n + kLanes - 1) / kLanes * kLanes));
+  for (int64_t i = 0; bias != nullptr && i < n; ++i) out[i] = to_float(static_cast<const T*>(bias)[i]);
   return out;
-}
-
-std::vector<float> as_float(const void* bias, Dtype dtype, int64_t n) {
-  if (bias == nullptr) return {};
-  return dtype == Dtype::bfloat16 ? widen<bf16>(bias, n) : widen<f16>(bias, n);
 }
 
 bool is_half(Dtype dtype) { return dtype == Dtype::bfloat16 || dtype == Dtype::float16; }
@@ -41,24 +37,34 @@ void check_dtypes(Dtype work, Dtype dtype) {
 
 int64_t rows_per_task(const Shape& shape) { return std::max<int64_t>(1, kTask / shape.columns); }
 
+template <class Wide, class T>
+void forward_as(Forward job, int threads) {
+  const Shape& shape = job.shape;
+  const std::vector<Wide> bias_u = widen<Wide, T>(job.bias_u, shape.channels);
+  const std::vector<Wide> bias_v = widen<Wide, T>(job.bias_v, shape.channels);
+  job.bias_u = bias_u.data();
+  job.bias_v = bias_v.data();
+  const Variant simd = variant();
+  const int64_t step = rows_per_task(shape);
+  parallel_for((shape.rows + step - 1) / step, threads,
+               [&](int64_t i) { simd.forward(job, i * step, std::min(shape.rows, (i + 1) * step)); });
+}
+
 }  // namespace
 
 void forward(const Forward& job, int threads) {
   check_dtypes(job.work, job.dtype);
-  const Shape& shape = job.shape;
-  if (shape.rows == 0 || shape.columns == 0) return;
-  Forward wide = job;
-  std::vector<float> bias_u, bias_v;
-  if (is_half(job.dtype)) {
-    bias_u = as_float(job.bias_u, job.dtype, shape.channels);
-    bias_v = as_float(job.bias_v, job.dtype, shape.channels);
-    wide.bias_u = bias_u.empty() ? nullptr : bias_u.data();
-    wide.bias_v = bias_v.empty() ? nullptr : bias_v.data();
+  if (job.shape.rows == 0 || job.shape.columns == 0) return;
+  switch (job.dtype) {
+    case Dtype::float32:
+      return forward_as<float, float>(job, threads);
+    case Dtype::float64:
+      return forward_as<double, double>(job, threads);
+    case Dtype::float16:
+      return forward_as<float, f16>(job, threads);
+    case Dtype::bfloat16:
+      return forward_as<float, bf16>(job, threads);
   }
-  const Variant simd = variant();
-  const int64_t step = rows_per_task(shape);
-  parallel_for((shape.rows + step - 1) / step, threads,
-               [&](int64_t i) { simd.forward(wide, i * step, std::min(shape.rows, (i + 1) * step)); });
 }
 
 void backward(const Backward& job, int threads) {

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._gated_fusion_layout import (
-    empty_output,
-    empty_sums,
-    in_layout,
-    is_channels_last,
-    pixel_rows,
-)
+from pylatent.ops._gated_fusion_layout import empty_output, empty_sums, in_layout, is_channels_last
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 # Channels-last pixels multiplied at a time, so that what lies between product and output stays in the cache.
 _TILE_PIXELS = 2048
+# Bytes of a workspace that is kept. To give a megabyte back to the system after every call and have it mapped and
+# cleared again took a tenth of the call (192 channels, 32 x 48, one thread).
+_KEPT_BYTES = 16 << 20
+
+
+class _Workspace(threading.local):
+    """Where a tile of products waits for its pass: those of the last call, reused while shape and dtype stay."""
+
+    key: tuple[object, ...] = ()
+    tensors: tuple[Tensor, ...] = ()
+
+    def get(self, count: int, tile: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """`count` tensors of the shape of `tile`."""
+        key = (count, tile.shape, dtype)
+        if key == self.key:
+            return self.tensors
+        with torch.inference_mode(False):  # else it could not be written to outside of inference mode
+            tensors = torch.empty((count, *tile.shape), dtype=dtype).unbind(0)
+        if count * tile.numel() * dtype.itemsize <= _KEPT_BYTES:
+            self.key, self.tensors = key, tensors
+        return tensors
+
+
+_workspace = _Workspace()
 
 
 @cache
@@ -47,32 +66,34 @@ def forward(
     last, dtype, work, channels = is_channels_last(y), y.dtype, product_dtype(y.dtype), weight_y.shape[0]
     out = empty_output(y, channels, dtype, last)
     gate = torch.empty_like(out) if save else y.new_empty(0)
-    outs = _tiles(out, last)
-    if not outs:
+    if out.numel() == 0:
         return out, gate
-    in_place = work == dtype
-    spare_u = None if in_place else outs[0].new_empty(outs[0].shape, dtype=work)
-    spare_v = None if in_place and save else outs[0].new_empty(outs[0].shape, dtype=work)
-    weight_y, weight_s = weight_y.to(work), weight_s.to(work)
+    outs, gates = _tiles(out, last), _tiles(gate, last) if save else ()
+    # Products go where out and gate will be, or into a workspace: in another dtype, or where the gate is not kept.
+    spare = () if work == dtype and save else _workspace.get(1 if work == dtype else 2, outs[0], work)
+    if work != dtype:
+        weight_y, weight_s = weight_y.to(work), weight_s.to(work)
     bias_y, bias_s = (None if b is None else b.contiguous() for b in (bias_y, bias_s))
-    gates = _tiles(gate, last) if save else outs
-    ys, ss = (_tiles(in_layout(x, last), last) for x in (y, s))
-    for y_tile, s_tile, out_tile, gate_tile in zip(ys, ss, outs, gates, strict=True):
-        u = _multiply(y_tile, weight_y, last, out_tile if spare_u is None else spare_u[: len(out_tile)])
-        v = _multiply(s_tile, weight_s, last, gate_tile if spare_v is None else spare_v[: len(out_tile)])
-        _native.core().gated_fusion_forward(
-            u.data_ptr(),
-            v.data_ptr(),
+    native, threads = _native.core().gated_fusion_forward, _native.thread_count()
+    ys, ss = _tiles(in_layout(y, last), last), _tiles(in_layout(s, last), last)
+    for i, out_tile in enumerate(outs):
+        rows, columns = out_tile.shape
+        u = out_tile if work == dtype else _first(spare[1], rows)
+        v = gates[i] if save and work == dtype else _first(spare[0], rows)
+        native(
+            _multiply(ys[i], weight_y, last, u),
+            _multiply(ss[i], weight_s, last, v),
             _native.DTYPE_CODES[work],
             _pointer(bias_y),
             _pointer(bias_s),
             out_tile.data_ptr(),
-            gate_tile.data_ptr() if save else 0,
+            gates[i].data_ptr() if save else 0,
             _native.DTYPE_CODES[dtype],
-            *out_tile.shape,
+            rows,
+            columns,
             channels,
             last,
-            _native.thread_count(),
+            threads,
         )
     return out, gate
 
@@ -104,12 +125,26 @@ def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tenso
 
 def _tiles(x: Tensor, channels_last: bool) -> tuple[Tensor, ...]:
     """(rows, columns) views of `x`: pixels by channels, or the channels by pixels of each picture."""
-    return pixel_rows(x).split(_TILE_PIXELS) if channels_last else x.flatten(2).unbind(0)
+    batch, channels, height, width = x.shape
+    if not channels_last:
+        return x.view(batch, channels, height * width).unbind(0) if batch > 1 else (x.view(channels, height * width),)
+    rows = x.as_strided((batch * height * width, channels), (channels, 1))
+    return (rows,) if rows.shape[0] <= _TILE_PIXELS else rows.split(_TILE_PIXELS)
 
 
-def _multiply(tile: Tensor, weight: Tensor, channels_last: bool, out: Tensor) -> Tensor:
-    tile = tile.to(weight.dtype)
-    return torch.mm(tile, weight.t(), out=out) if channels_last else torch.mm(weight, tile, out=out)
+def _first(x: Tensor, rows: int) -> Tensor:
+    return x if x.shape[0] == rows else x[:rows]
+
+
+def _multiply(tile: Tensor, weight: Tensor, channels_last: bool, out: Tensor) -> int:
+    """Writes the product to `out` and returns its address."""
+    if tile.dtype != weight.dtype:
+        tile = tile.to(weight.dtype)
+    if channels_last:
+        torch.mm(tile, weight.t(), out=out)
+    else:
+        torch.mm(weight, tile, out=out)
+    return out.data_ptr()
 
 
 def _pointer(tensor: Tensor | None) -> int:

@@ -21,12 +21,11 @@ def in_layout(x: Tensor, channels_last: bool) -> Tensor:
 
 def empty_output(like: Tensor, channels: int, dtype: torch.dtype, channels_last: bool) -> Tensor:
     """An uninitialised (B, channels, H, W) on the device of `like` (B, ·, H, W)."""
-    return torch.empty(
-        (like.shape[0], channels, like.shape[2], like.shape[3]),
-        dtype=dtype,
-        device=like.device,
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
-    )
+    batch, _, height, width = like.shape
+    if not channels_last:
+        return like.new_empty((batch, channels, height, width), dtype=dtype)
+    strides = (height * width * channels, 1, width * channels, channels)
+    return like.new_empty_strided((batch, channels, height, width), strides, dtype=dtype)
 
 
 def pixel_rows(x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from tolerances import assert_close
@@ -259,3 +261,24 @@ def test_errors(device, change, error, message):
     }
     with pytest.raises(error, match=f"^{message}$"):
         gated_fusion(**arguments)
+
+
+def test_workspace_outlives_inference_mode(device):
+    inputs = tensors(device, (1, 12, 8, 20, 3, 7))
+    expected = gated_fusion_reference(*in_double(inputs))
+    with torch.inference_mode():
+        assert_close(gated_fusion(*inputs, backend="native"), expected)
+    with torch.no_grad():
+        assert_close(gated_fusion(*inputs, backend="native"), expected)
+
+
+def test_calls_in_several_threads_do_not_share_a_workspace(device):
+    if _native.is_emulated():
+        pytest.skip("the emulator runs one launch at a time")
+    several = [tensors(device, (2, 12, 8, 20, 16, 16), seed=seed) for seed in range(4)]
+    expected = [gated_fusion_reference(*in_double(inputs)) for inputs in several]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            results = pool.map(lambda inputs: gated_fusion(*inputs, backend="native"), several)
+            for result, reference in zip(results, expected, strict=True):
+                assert_close(result, reference)
