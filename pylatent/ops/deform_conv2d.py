@@ -269,6 +269,9 @@ def deform_conv2d(
     `offset` and `mask` have the dtype of `input`, or float32 beside a half dtype. Under autocast, `input`, `weight` and
     `bias` take the dtype of autocast, `offset` and `mask` keep theirs.
 
+    On CUDA, float32 is multiplied as TF32 where torch allows that for matrix products, and float64 runs the reference.
+    The gradient of `input` is a sum in an order that varies, unless torch is asked for deterministic algorithms.
+
     Returns (B, Cout, outH, outW) in the dtype of `input`, channels-last if `input` is. Differentiable once in all five
     tensors. Raises TypeError and ValueError for arguments that do not fit each other, RuntimeError if "native" is asked
     for and not possible.

@@ -189,6 +189,30 @@ def test_only_what_is_needed(device, channels_last):
         assert_close(grads[name], reference[name], name=name)
 
 
+def test_float64_runs_the_reference(device):
+    case = Case(device, torch.float64, channels=4, outputs=4, size=(4, 4))
+    case.tensors = [t.double() for t in case.tensors]
+    with pytest.raises(RuntimeError, match="there is no native kernel for torch.float64"):
+        case.output()
+    assert case.gradients(["weight"])["weight"].dtype == torch.float64
+
+
+def test_graph_replay(device):
+    if device.type != "cuda":
+        pytest.skip("graphs need a CUDA device")
+    case = Case(device, torch.bfloat16, channels=16, outputs=16, size=(6, 5))
+    case.gradients()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = case.output(), *case.gradients().values()
+    for tensor in case.tensors:
+        tensor.copy_(torch.rand_like(tensor))
+    graph.replay()
+    for result, expected in zip(captured, (case.output(), *case.gradients().values()), strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-2, atol=1e-2)
+
+
 def test_shapes_that_the_kernels_refuse(device):
     shape = [1] * 9 + [0, 0] + [1] * 5 + [8, 8]
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Edits of the deformable convolution."""
 
 MODULE = "_emulated"
