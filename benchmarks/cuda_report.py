@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cuda_resources import ARCHITECTURES, Resources, compiled, occupancy, symbols
+from cuda_resources import ARCHITECTURES, Resources, compiled, occupancy, of_operator, symbols
 from torch import Tensor
 
 from pylatent import _native
@@ -76,11 +76,42 @@ def deform_conv2d(dtype: torch.dtype, channels: int, height: int, width: int) ->
     return Case(name, call, [x, offset, weight, mask], macs, 2 * macs)
 
 
+def gated_fusion(dtype: torch.dtype, channels: int, height: int, width: int, channels_last: bool) -> Case:
+    from pylatent.ops import gated_fusion
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    y, s = (random(1, channels, height, width, dtype=dtype) for _ in range(2))
+    y, s = (t.detach().contiguous(memory_format=layout).requires_grad_() for t in (y, s))
+    weights = [random(channels, channels, dtype=dtype, scale=0.07) for _ in range(2)]
+    biases = [random(channels, dtype=dtype) for _ in range(2)]
+    # The gradients of the weights and of y and s are products of torch's.
+    macs = 2 * height * width * channels * channels
+    name = f"gated_fusion, {channels} x {height} x {width}{' channels last' * channels_last}, {str(dtype)[6:]}"
+    call = lambda: gated_fusion(y, s, *weights, *biases, backend="native")  # noqa: E731
+    return Case(name, call, [y, s, *weights, *biases], macs, 2 * macs)
+
+
+def gaussian_bits(dtype: torch.dtype, count: int) -> Case:
+    from pylatent.ops import gaussian_bits
+
+    q = (3 * torch.randn(count)).round().to(dtype).requires_grad_()
+    scales = (0.1 + 4 * torch.rand(count)).to(dtype).requires_grad_()
+    name = f"gaussian_bits, {count}, {str(dtype)[6:]}"
+    return Case(name, lambda: gaussian_bits(q, scales, backend="native"), [q, scales])
+
+
 def cases() -> list[Case]:
     halves = [torch.bfloat16, torch.float16]
     return [
+        *(gaussian_bits(dtype, 16384) for dtype in [torch.float32, *halves]),
+        *(gated_fusion(dtype, 192, 16, 16, last) for dtype in [torch.float32, *halves] for last in (False, True)),
         *(deform_conv2d(dtype, 192, 16, 16) for dtype in [torch.float32, *halves]),
     ]
+
+
+def kernel_name(names: dict[int, str], launch: str, address: int) -> str:
+    """Launches are named after their operator: "gated_fusion forward"."""
+    return of_operator(launch.split()[0], names[address])
 
 
 def measure() -> tuple[list[Row], list[str]]:
@@ -94,7 +125,9 @@ def measure() -> tuple[list[Row], list[str]]:
         module.count(True)
         result = run()
         module.count(False)
-        found = [Row(label, names[counts["kernel"]], counts) for counts in module.counters()]
+        found = [
+            Row(label, kernel_name(names, counts["name"], counts["kernel"]), counts) for counts in module.counters()
+        ]
         rows.extend(found)
         outputs = [result] if isinstance(result, Tensor) else [t for t in result if t is not None]
         least = sum(t.nbytes for t in [*tensors, *outputs])
@@ -137,8 +170,8 @@ def launched_by_tests() -> dict[str, list[tuple[int, int]]]:
         subprocess.run(command, cwd=SOURCE, env=environment, check=True)
         launches = json.loads(Path(file.name).read_text())
     found: dict[str, list[tuple[int, int]]] = {}
-    for _, kernel, threads, shared_bytes in launches:
-        found.setdefault(names[kernel], []).append((threads, shared_bytes))
+    for name, kernel, threads, shared_bytes in launches:
+        found.setdefault(kernel_name(names, name, kernel), []).append((threads, shared_bytes))
     return found
 
 

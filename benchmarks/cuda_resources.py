@@ -36,6 +36,10 @@ def short_name(demangled: str) -> str:
     return head.removeprefix("pylatent::") + ("<" + arguments if arguments else "")
 
 
+def of_operator(operator: str, kernel: str) -> str:
+    return kernel if kernel.startswith(f"{operator}::") else f"{operator}::{kernel}"
+
+
 def demangle(names: list[str]) -> list[str]:
     done = subprocess.run(["c++filt"], input="\n".join(names), check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
@@ -63,7 +67,8 @@ def compiled(build: Path) -> Iterator[tuple[str, str, Resources]]:
         for name, (_, architecture, stores, loads, registers) in zip(
             demangle([f[0] for f in found]), found, strict=True
         ):
-            yield short_name(name), architecture, Resources(int(registers), int(stores) + int(loads))
+            kernel = of_operator(Path(entry["file"]).parent.name, short_name(name))
+            yield kernel, architecture, Resources(int(registers), int(stores) + int(loads))
 
 
 def occupancy(architecture: str, registers: int, threads: int, shared_bytes: int) -> float:

@@ -33,6 +33,11 @@ def test_module_links_neither_torch_nor_cuda_nor_openmp() -> None:
         assert library not in listing
 
 
+def test_nothing_of_the_emulator_is_installed() -> None:
+    package = Path(_native.__file__).parent
+    assert not [path for path in package.rglob("*") if "emul" in path.name]
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A copy of what a build needs."""

@@ -34,7 +34,7 @@ class Fiber {
   void switch_to(Fiber& next, bool last = false);
 
  private:
-  static constexpr size_t guard_size = 4096;
+  static constexpr size_t guard_size = 64 * 1024;  // a multiple of every page size
 #ifdef PYLATENT_ASAN_FIBERS
   static constexpr size_t stack_size = 512 * 1024;
 #else
