@@ -124,7 +124,11 @@ def build(module: str, mutant: Mutant | None, where: Path) -> None:
 
 def run_tests(operator: Operator, where: Path) -> tuple[str | None, str]:
     """What noticed, or None; and the end of pytest's output."""
-    environment = os.environ | {"PYLATENT_EMULATED": str(where), "PYLATENT_REQUIRE_NATIVE": "1"}
+    environment = os.environ | {
+        "PYLATENT_EMULATED": str(where),
+        "PYLATENT_REQUIRE_NATIVE": "1",
+        "PYLATENT_SCHEDULES": "1",
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *operator.tests]
     try:
         done = subprocess.run(command, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=TIMEOUT)

@@ -1,7 +1,7 @@
 """Edits of the kernels of the gated fusion."""
 
 MODULE = "_emulated"
-TESTS = ["tests/ops/test_gated_fusion.py", "-k", "cuda-emulated"]
+TESTS = ["tests/ops/test_gated_fusion_cuda.py", "tests/ops/test_gated_fusion.py", "-k", "cuda-emulated"]
 FORWARD = "csrc/gated_fusion/gated_fusion_cuda.cu"
 BACKWARD = "csrc/gated_fusion/gated_fusion_backward_cuda.cu"
 TILE = "csrc/gated_fusion/gate_tile.h"

@@ -1,7 +1,7 @@
 """Edits of the elementwise kernels, in gaussian_bits and in what it shares with sga_sample."""
 
 MODULE = "_emulated"
-TESTS = ["tests/ops/test_gaussian_bits.py", "-k", "cuda-emulated"]
+TESTS = ["tests/ops/test_gaussian_bits_cuda.py", "tests/ops/test_gaussian_bits.py", "-k", "cuda-emulated"]
 FILE = "csrc/gaussian_bits/gaussian_bits_cuda.cu"
 SHARED = "csrc/common/elementwise_device.h"
 MATHS = "csrc/gaussian_bits/gaussian_math.h"
