@@ -17,6 +17,12 @@ namespace {
 
 constexpr int kBlock = 256;  // elements handled at a time, in buffers that stay in the first-level cache
 
+// How many of the elements left in a row to take next: the last few, which need padding, by themselves.
+inline int block_size(int64_t left) {
+  if (left >= kBlock) return kBlock;
+  return static_cast<int>(left < kLanes ? left : left / kLanes * kLanes);
+}
+
 inline int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 // exp of x in [-87, 87] ([-708, 708] for double); NaN stays NaN. With magic added, the low bits of t hold the nearest
@@ -146,8 +152,8 @@ void forward_rows(const Forward& job, int64_t begin, int64_t end) {
       bias_u = same_u;
       bias_v = same_v;
     }
-    for (int64_t column = 0; column < shape.columns; column += kBlock) {
-      const int n = static_cast<int>(shape.columns - column < kBlock ? shape.columns - column : kBlock);
+    for (int64_t column = 0; column < shape.columns; column += block_size(shape.columns - column)) {
+      const int n = block_size(shape.columns - column);
       const int64_t at = row * shape.columns + column;
       const F* u = load(static_cast<const Work*>(job.u) + at, load_u, n);
       const F* v = load(static_cast<const Work*>(job.v) + at, load_v, n);
@@ -190,8 +196,8 @@ void backward_rows(const Backward& job, int64_t begin, int64_t end, F* sums_u, F
   alignas(64) F load_grad[kBlock], load_out[kBlock], load_gate[kBlock], u[kBlock], v[kBlock], argument[kBlock];
   for (int64_t row = begin; row < end; ++row) {
     F sum_u = 0, sum_v = 0;
-    for (int64_t column = 0; column < shape.columns; column += kBlock) {
-      const int n = static_cast<int>(shape.columns - column < kBlock ? shape.columns - column : kBlock);
+    for (int64_t column = 0; column < shape.columns; column += block_size(shape.columns - column)) {
+      const int n = block_size(shape.columns - column);
       const int64_t at = row * shape.columns + column;
       const F* grad = load(static_cast<const T*>(job.grad) + at, load_grad, n);
       const F* out = load(static_cast<const T*>(job.out) + at, load_out, n);
