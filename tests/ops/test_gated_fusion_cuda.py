@@ -134,6 +134,26 @@ def test_addresses_that_are_not_aligned(device, layout):
         assert_close(gated_fusion(*inputs, backend="native"), expected)
 
 
+def test_graph_and_stream(device):
+    """A captured graph computes from what its inputs hold when it is replayed, on the stream it was captured on."""
+    if _native.is_emulated():
+        pytest.skip("graphs need a CUDA device")
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(n, generator=generator).to(device) for n in ((2, 8, 4, 4), (2, 16, 4, 4), (24, 8), (24, 16))]
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        gated_fusion(*inputs, backend="native")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        out = gated_fusion(*inputs, backend="native")
+    for tensor in inputs:
+        tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    graph.replay()
+    torch.cuda.synchronize(device)
+    assert_close(out, gated_fusion_reference(*(t.cpu().double() for t in inputs)))
+
+
 def test_float32_is_as_exact_as_its_products(device):
     """Split into two TF32 numbers, float32 keeps all but the last bits; as one it keeps eleven."""
     generator = torch.Generator().manual_seed(0)
