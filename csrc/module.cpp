@@ -10,6 +10,7 @@ void bind_gated_fusion(py::module_& m);
 void bind_gaussian_bits(py::module_& m);
 void bind_rans_compat(py::module_& m);
 void bind_rans(py::module_& m);
+void bind_sga(py::module_& m);
 #ifdef PYLATENT_WITH_CUDA
 #define PYLATENT_CUDA_OP(op) void bind_##op##_cuda(py::module_& m);
 #include "cuda_ops.inc"
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_C, m) {
   pylatent::bind_gaussian_bits(m);
   pylatent::bind_rans_compat(m);
   pylatent::bind_rans(m);
+  pylatent::bind_sga(m);
 #ifdef PYLATENT_WITH_CUDA
 #define PYLATENT_CUDA_OP(op) pylatent::bind_##op##_cuda(m);
 #include "cuda_ops.inc"

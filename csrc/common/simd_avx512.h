@@ -48,7 +48,11 @@ struct Avx512 {
   static F round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F floor(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
   static F sqrt(F a) { return _mm512_sqrt_ps(a); }
-  static F divide(F a, F b) { return a / b; }
+  // For normal b: an approximation of 14 bits and one Newton step, a quarter of the time of the instruction.
+  static F divide(F a, F b) {
+    const F approximate = _mm512_rcp14_ps(b);
+    return a * fma(approximate, _mm512_fnmadd_ps(b, approximate, set(1.0f)), approximate);
+  }
   static M less(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static M not_less(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
   static M equal(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
@@ -72,8 +76,35 @@ struct Avx512 {
     return _mm512_srli_epi32(a, N);
   }
   static F scale(F x, F n) { return _mm512_scalef_ps(x, n); }
-  static F exp(F x) { return simd::exp<Avx512>(x); }
-  static F log(F x) { return simd::log<Avx512>(x); }
+  // Both have tables of 16 entries in registers, which halves their polynomials (simd_math.h). The logarithm's error is
+  // 1e-7 absolutely, the exponential's 2e-7 relatively for x above -20.
+  static F exp(F x) {
+    const F table = _mm512_setr_ps(1.0f, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f,
+                                   1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f,
+                                   1.75625216f, 1.83400809f, 1.91520656f);  // 2^(i / 16)
+    const F magic = set(786432.0f);                                         // 1.5 * 2^19: adding it rounds to 1/16
+    const F log2e = set(1.44269504f);
+    const F sum = fma(x, log2e, magic);
+    const F n = sum - magic, rest = _mm512_fmsub_ps(x, log2e, n);
+    const F power = _mm512_permutexvar_ps(bits(sum), table);
+    const F p = fma(fma(set(5.55041087e-2f), rest, set(2.40226507e-1f)), rest, set(6.93147181e-1f));
+    return _mm512_scalef_ps(fma(power * rest, p, power), n);  // scalef rounds n down
+  }
+  static F log(F x) {
+    const F inverse =
+        _mm512_setr_ps(0.969696999f, 0.914285719f, 0.864864886f, 0.820512831f, 0.780487776f, 0.744186044f, 0.711111128f,
+                       0.680851042f, 0.653061211f, 0.627451003f, 0.603773594f, 0.581818163f, 0.561403513f, 0.542372882f,
+                       0.524590135f, 0.507936537f);  // 1 / (1 + (i + 1/2) / 16)
+    const F table = _mm512_setr_ps(0.0307716289f, 0.0896121531f, 0.145181986f, 0.19782573f, 0.247836201f, 0.295464217f,
+                                   0.340926563f, 0.384411731f, 0.426084416f, 0.466089695f, 0.504555996f, 0.541597314f,
+                                   0.577315358f, 0.611801539f, 0.645138017f, 0.677398766f);  // -log(inverse)
+    const F mantissa = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan), exponent = _mm512_getexp_ps(x);
+    const I index = _mm512_srli_epi32(bits(mantissa), 19);
+    const F rest = _mm512_fmsub_ps(mantissa, _mm512_permutexvar_ps(index, inverse), set(1.0f));
+    F p = fma(set(-0.25f), rest, set(0.333333333f));
+    p = fma(fma(p, rest, set(-0.5f)), rest, set(1.0f));
+    return fma(exponent, set(0.693147181f), fma(p, rest, _mm512_permutexvar_ps(index, table)));
+  }
 
  private:
   static __m256i load_half(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }

@@ -5,12 +5,18 @@
 
 namespace pylatent::simd {
 
-// Horner's rule, highest coefficient first.
+// Coefficients from the highest to the lowest. Even and odd powers are summed side by side: half the latency of
+// Horner's rule, which is what limits these functions.
 template <class S, int N>
 __host__ __device__ inline typename S::F polynomial(typename S::F x, const float (&coefficients)[N]) {
-  typename S::F sum = S::set(coefficients[0]);
-  for (int i = 1; i < N; ++i) sum = S::fma(sum, x, S::set(coefficients[i]));
-  return sum;
+  const typename S::F square = x * x;
+  typename S::F first = S::set(coefficients[0]), second = S::set(coefficients[1]);
+  for (int i = 2; i + 1 < N; i += 2) {
+    first = S::fma(first, square, S::set(coefficients[i]));
+    second = S::fma(second, square, S::set(coefficients[i + 1]));
+  }
+  if (N % 2 == 0) return S::fma(first, x, second);
+  return S::fma(S::fma(first, x, second), x, S::set(coefficients[N - 1]));
 }
 
 // Zero for x below -86, infinite or very large above 88. Coefficients: Cephes, expf.

@@ -1,0 +1,18 @@
+// The CPU kernels of one SIMD level: a block of `count` <= kBlock elements from number `first` on, of `total`.
+#pragma once
+
+#include <cstdint>
+
+#include "common/dtype.h"
+#include "sga/sga_sample.h"
+
+namespace pylatent::sga {
+
+using Kernel = void (*)(const SgaSettings& settings, const void* v, void* value, float* slope, int64_t first,
+                        int64_t count, int64_t total);
+
+Kernel scalar_kernel(const SgaSettings& settings, Dtype dtype, bool slope);
+Kernel avx2_kernel(const SgaSettings& settings, Dtype dtype, bool slope);
+Kernel avx512_kernel(const SgaSettings& settings, Dtype dtype, bool slope);
+
+}  // namespace pylatent::sga
