@@ -11,7 +11,7 @@ from deform_conv2d_cases import NAMES, Case
 from tolerances import assert_close
 
 from pylatent.ops import deform_conv2d
-from pylatent.ops.deform_conv2d import deform_conv2d_reference
+from pylatent.ops.deform_conv2d import _why_not_native, deform_conv2d_reference
 
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -32,11 +32,8 @@ CASES = {
 
 
 def skip_without_kernels(device, dtype=torch.float32):
-    try:
-        one = torch.ones(1, 1, 1, 1, device=device, dtype=dtype)
-        deform_conv2d(one, torch.ones(1, 2, 1, 1, device=device, dtype=dtype), one, backend="native")
-    except RuntimeError as error:
-        pytest.skip(str(error))
+    if (reason := _why_not_native(torch.ones(1, device=device, dtype=dtype))) is not None:
+        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,8 @@ LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 def native(device):
     """Skips where there are no native kernels for this device."""
     y = torch.empty(1, 1, 1, 1, device=device)
-    if _native.why_not_native() is not None and not _native.is_emulated():
-        pytest.skip(_native.why_not_native())
-    try:
-        gated_fusion(y, y, y, y, backend="native")
-    except RuntimeError as error:
-        pytest.skip(str(error))
+    if not _native.is_emulated() and (reason := _native.why_not_native(y, DTYPES)) is not None:
+        pytest.skip(reason)
 
 
 def tensors(device, shape=(2, 12, 8, 20, 3, 5), dtype=torch.float32, layout="nchw", seed=0):
