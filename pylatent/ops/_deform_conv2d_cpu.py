@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._deform_conv2d_sizes import Pair, Sizes, empty_output, sizes
+from pylatent.ops._deform_conv2d_blocks import GROUP, Block, blocks
+from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 _COLUMNS = 288  # of a block of channels: 32 channels for 3 x 3 taps
-_GROUP = 16  # outputs that the native code computes together
 _LEAST_TILE, _MOST_TILE = 64, 1024
 _WORKSPACE = 1 << 20  # bytes a thread; a tenth of the columns of a picture if that is more
 
@@ -38,17 +38,20 @@ def forward(
     out = empty_output(input, (n.batch, n.out_channels, *n.out))
     # Blocks are summed in the dtype of the columns.
     total = out if out.dtype == call.dtype else torch.empty_like(out, dtype=call.dtype)
-    total.copy_(torch.zeros(()) if bias is None else bias[:, None, None])
+    if bias is None:
+        total.zero_()
+    else:
+        total.copy_(bias[:, None, None])
     if out.numel() and input.numel():
-        for block in _blocks(n, _COLUMNS * call.threads):
+        for block in blocks(n, _COLUMNS * call.threads):
             _add_block(call, input, weight, block, total)
     return out if total is out else out.copy_(total)
 
 
-def _add_block(call: _Call, input: Tensor, weight: Tensor, block: _Block, total: Tensor) -> None:
+def _add_block(call: _Call, input: Tensor, weight: Tensor, block: Block, total: Tensor) -> None:
     kernel = call.taps_first(weight, block)
     pixels = call.empty_pixels(block)
-    count = call.tile_size(kernel.numel() + pixels.numel(), 2 * kernel.shape[1] + kernel.shape[0])
+    count = call.tile_size(kernel.numel() + pixels.numel(), 2 * kernel.shape[1] + block.output_count)
     columns = call.empty(count, kernel.shape[1])
     channels_last = not total.is_contiguous()
     for b in range(call.n.batch):
@@ -57,7 +60,10 @@ def _add_block(call: _Call, input: Tensor, weight: Tensor, block: _Block, total:
         for first, end in call.tiles(count):
             call.gather(b, block, first, end, pixels, columns)
             samples = columns if end - first == count else columns[: end - first]
-            if channels_last:
+            if block.depthwise:
+                terms = samples.mul_(kernel).unflatten(1, (-1, block.channels))
+                result[:, first:end].t().add_(terms.sum(1))
+            elif channels_last:
                 result[:, first:end].t().add_(call.product(samples, kernel))
             else:
                 result[:, first:end].add_(call.product(kernel, samples))
@@ -78,12 +84,12 @@ def backward(
     needs_input, needs_offset, needs_weight, needs_mask = needed
     grads = _Gradients(
         empty_output(input, input.shape).zero_() if needs_input else input.new_empty(0),
-        torch.zeros(offset.shape if needs_offset or needs_mask else 0, dtype=call.dtype),
+        offset.new_zeros(offset.shape if needs_offset or needs_mask else 0),
         weight.new_zeros(weight.shape if needs_weight else 0),
-        torch.zeros(mask.shape if needs_mask and mask is not None else 0, dtype=call.dtype),
+        offset.new_zeros(mask.shape if needs_mask and mask is not None else 0),
     )
     if grad.numel() and input.numel():
-        for block in _blocks(call.n, _COLUMNS // 2 * call.threads):
+        for block in blocks(call.n, _COLUMNS // 2 * call.threads):
             _backward_block(call, grad, input, weight, block, grads)
     return grads if needs_offset else grads._replace(offset=offset.new_empty(0))
 
@@ -97,15 +103,15 @@ class _Gradients(NamedTuple):
     mask: Tensor
 
 
-def _backward_block(call: _Call, grad: Tensor, input: Tensor, weight: Tensor, block: _Block, grads: _Gradients) -> None:
+def _backward_block(call: _Call, grad: Tensor, input: Tensor, weight: Tensor, block: Block, grads: _Gradients) -> None:
     kernel = call.taps_first(weight, block)
     grad_kernel = torch.zeros_like(kernel)
     pixels = call.empty_pixels(block)
     grad_pixels = torch.empty_like(pixels) if grads.input.numel() else None
-    slices = min(call.threads, -(-block.channels // _GROUP))
+    slices = min(call.threads, -(-block.channels // GROUP))
     dots_per_output = 4 * slices * call.n.taps * block.offset_groups(call.n) if grads.offset.numel() else 0
     fixed = 2 * (kernel.numel() + pixels.numel())
-    count = call.tile_size(fixed, 2 * kernel.shape[1] + 3 * kernel.shape[0] + dots_per_output)
+    count = call.tile_size(fixed, 2 * kernel.shape[1] + 3 * block.output_count + dots_per_output)
     dots = call.empty(count, dots_per_output)
     for b in range(call.n.batch):
         call.transpose(input[b, block.of_input].flatten(1), pixels[:-1])
@@ -114,52 +120,28 @@ def _backward_block(call: _Call, grad: Tensor, input: Tensor, weight: Tensor, bl
             grad_pixels.zero_()
         for first, end in call.tiles(count):
             tile = result[:, first:end].to(call.dtype).contiguous()
+            by_output = call.empty(end - first, block.output_count)
+            call.transpose(tile, by_output)
             if grad_pixels is None and dots_per_output == 0:
                 columns = call.empty(end - first, kernel.shape[1])
                 call.gather(b, block, first, end, pixels, columns)
             else:
-                by_output = call.empty(end - first, kernel.shape[0])
-                call.transpose(tile, by_output)
-                columns = call.product(by_output, kernel.t())
+                columns = (
+                    by_output.repeat(1, call.n.taps).mul_(kernel)
+                    if block.depthwise
+                    else call.product(by_output, kernel.t())
+                )
                 call.scatter(b, block, first, end, pixels, columns, grad_pixels, dots, grads, slices)
-            if grads.weight.numel():
+            if grads.weight.numel() and block.depthwise:
+                by_tap = columns.unflatten(1, (call.n.taps, block.channels))
+                grad_kernel.add_(by_tap.mul_(by_output[:, None]).sum(0).flatten())
+            elif grads.weight.numel():
                 grad_kernel.add_(call.product(tile, columns.t()))
         if grad_pixels is not None:
             call.transpose(grad_pixels[:-1], grads.input[b, block.of_input].flatten(1))
     if grads.weight.numel():
         by_tap = grad_kernel.view(kernel.shape[0], call.n.taps, block.channels)
-        call.transpose(by_tap, grads.weight[block.outputs, block.of_weight].flatten(2))
-
-
-class _Block(NamedTuple):
-    """Channels [first, first + channels) of the input; all belong to the group that has `outputs`."""
-
-    first: int
-    channels: int
-    outputs: slice
-    first_of_group: int
-
-    @property
-    def of_input(self) -> slice:
-        return slice(self.first, self.first + self.channels)
-
-    @property
-    def of_weight(self) -> slice:
-        return slice(self.first - self.first_of_group, self.first - self.first_of_group + self.channels)
-
-    def offset_groups(self, n: Sizes) -> int:
-        """How many offset groups the block touches."""
-        per_group = n.channels // n.offset_groups
-        return (self.first + self.channels - 1) // per_group - self.first // per_group + 1
-
-
-def _blocks(n: Sizes, columns: int) -> Iterator[_Block]:
-    size = max(_GROUP, columns // n.taps // _GROUP * _GROUP)
-    per_group, out_per_group = n.channels // n.groups, n.out_channels // n.groups
-    for group in range(n.groups):
-        start, outputs = group * per_group, slice(group * out_per_group, (group + 1) * out_per_group)
-        for first in range(start, start + per_group, size):
-            yield _Block(first, min(size, start + per_group - first), outputs, start)
+        call.transpose(by_tap, block.of_weight(grads.weight))
 
 
 class _Call:
@@ -198,24 +180,24 @@ class _Call:
         columns = self.n.channels * self.n.taps * self.outputs * size
         room = max(_WORKSPACE * self.threads, columns // 10) // size - fixed
         most = min(_MOST_TILE * self.threads, room // per_output)
-        return min(self.outputs, max(_LEAST_TILE, most // _GROUP * _GROUP))
+        return min(self.outputs, max(_LEAST_TILE, most // GROUP * GROUP))
 
     def tiles(self, count: int) -> Iterator[tuple[int, int]]:
         for first in range(0, self.outputs, count):
             yield first, min(first + count, self.outputs)
 
     def empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=self.dtype)
+        return self.offset.new_empty(shape)
 
-    def empty_pixels(self, block: _Block) -> Tensor:
+    def empty_pixels(self, block: Block) -> Tensor:
         """(pixels + 1, channels of the block); the last row is zero."""
         pixels = self.empty(self.n.height * self.n.width + 1, block.channels)
         pixels[-1] = 0
         return pixels
 
-    def taps_first(self, weight: Tensor, block: _Block) -> Tensor:
-        """(outputs of the group, taps * channels of the block)"""
-        part = weight[block.outputs, block.of_weight].flatten(2)
+    def taps_first(self, weight: Tensor, block: Block) -> Tensor:
+        """(outputs of the group, or 1 if depthwise, taps * channels of the block)"""
+        part = block.of_weight(weight)
         out = self.empty(part.shape[0], part.shape[2], part.shape[1])
         self.transpose(part, out)
         return out.flatten(1)
@@ -236,14 +218,14 @@ class _Call:
             self.threads,
         )
 
-    def gather(self, b: int, block: _Block, first: int, end: int, pixels: Tensor, columns: Tensor) -> None:
+    def gather(self, b: int, block: Block, first: int, end: int, pixels: Tensor, columns: Tensor) -> None:
         """Fills `columns` (end - first, taps * channels of the block)."""
         self.core.deform_conv2d_forward(*self._arguments(b, block, first, end, pixels, columns), self.threads)
 
     def scatter(
         self,
         b: int,
-        block: _Block,
+        block: Block,
         first: int,
         end: int,
         pixels: Tensor,
@@ -265,7 +247,7 @@ class _Call:
         )
 
     def _arguments(
-        self, b: int, block: _Block, first: int, end: int, pixels: Tensor, columns: Tensor
+        self, b: int, block: Block, first: int, end: int, pixels: Tensor, columns: Tensor
     ) -> tuple[object, ...]:
         part = (self.n.channels // self.n.offset_groups, block.first, block.channels, first, end - first)
         mask = 0 if self.mask is None else _address(self.mask, b)
