@@ -48,6 +48,8 @@ def weight_gradient(grad: Tensor, x: Tensor, channels_last: bool) -> Tensor:
     """Of `convolve`: the sum over pictures and pixels of grad (B, C, H, W) times x (B, K, H, W), both stored so."""
     if channels_last:
         return torch.mm(pixel_rows(grad).t(), pixel_rows(x))
+    if grad.shape[0] == 1:
+        return torch.mm(grad[0].flatten(1), x[0].flatten(1).t())
     return torch.bmm(grad.flatten(2), x.flatten(2).mT).sum(0)
 
 
