@@ -41,11 +41,13 @@ class ExactParameters:
 
 
 class Codec(nn.Module, ABC):
-    """Base of all codecs. Attributes: `num_levels`; `alignment`, the multiple of pixels that the analysis needs."""
+    """Base of all codecs. Attributes: `num_levels`; `alignment`, the multiple of pixels that the analysis needs;
+    `lambdas`, the weights of 255² MSE that it was trained with, one per integer quality, where known."""
 
     num_levels: int
     alignment: int
     name: str = "unnamed"
+    lambdas: tuple[float, ...] | None = None
     _fingerprint: tuple[CdfTables, tuple[tuple[int, int], ...], bytes] | None = None  # of the tables and weights named
 
     # What the author of a codec writes.

@@ -26,8 +26,14 @@ def uniform_noise(residual: Tensor, level: int) -> tuple[Tensor, Tensor]:
     return noisy, noisy
 
 
+def straight_through(residual: Tensor, level: int) -> tuple[Tensor, Tensor]:
+    """The nearest integer, for both rate and distortion, with the gradient of the identity (Theis et al. 2017)."""
+    rounded = residual + (torch.round(residual) - residual).detach()
+    return rounded, rounded
+
+
 def mixed(residual: Tensor, level: int) -> tuple[Tensor, Tensor]:
     """Rate from uniform noise; values rounded, with a straight-through gradient (Minnen and Singh 2020, §3.3)."""
-    noisy = residual + torch.rand_like(residual) - 0.5
-    rounded = residual + (torch.round(residual) - residual).detach()
+    noisy, _ = uniform_noise(residual, level)
+    rounded, _ = straight_through(residual, level)
     return noisy, rounded

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
@@ -30,13 +31,18 @@ def run_tiled(function: Callable[[Tensor], Tensor], x: Tensor, *, tile: int, hal
     if height <= tile and width <= tile:
         return function(x)
 
+    def run(tile: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return checkpoint(function, tile, use_reentrant=False)
+        return function(tile)
+
     def scaled(position: int) -> int:
         return -(-position * scale.numerator // scale.denominator)
 
     result: Tensor | None = None
     for top, bottom, first_row, last_row in _spans(height, tile, halo):
         for left, right, first_column, last_column in _spans(width, tile, halo):
-            part = function(x[..., first_row:last_row, first_column:last_column].contiguous())
+            part = run(x[..., first_row:last_row, first_column:last_column].contiguous())
             if result is None:
                 shape = (*part.shape[:-2], scaled(height), scaled(width))
                 result = torch.empty(shape, dtype=part.dtype, device=part.device)

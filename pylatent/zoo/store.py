@@ -119,6 +119,12 @@ def load_codec(path: str | os.PathLike[str]) -> Codec:
     return codec
 
 
+def _lambdas(card: dict[str, Any]) -> tuple[float, ...] | None:
+    recipe = card.get("recipe")
+    values = recipe.get("lambdas") if isinstance(recipe, dict) else None
+    return tuple(float(value) for value in values) if values else None
+
+
 def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
     config = header.config
     if header.architecture == "MeanScaleHyperprior":
@@ -135,6 +141,7 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
     integers = {key: value for key, value in codec.state_dict().items() if key.startswith(_STORED_AS_INTEGERS)}
     codec.load_state_dict(weights | integers)
     codec.name = header.name
+    codec.lambdas = _lambdas(header.card)
     return codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
 
 

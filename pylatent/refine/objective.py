@@ -1,0 +1,58 @@
+"""The loss of refinement: bits per pixel + lambda 255² MSE, relaxed while optimising, true when coded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pylatent.codecs.latents import Latents, LevelParameters
+from pylatent.codecs.rounding import Rounding
+
+if TYPE_CHECKING:
+    from pylatent.codecs.base import Codec
+
+
+@dataclass(frozen=True)
+class TrueLoss:
+    """Of each picture (B,), as coded: `loss` = `bpp` + lambda 255² `mse`; the MSE of clamped pixels in [0, 1]."""
+
+    loss: Tensor
+    bpp: Tensor
+    mse: Tensor
+
+    @property
+    def psnr(self) -> Tensor:
+        """(B,) in dB, before rounding to 8 bits."""
+        return -10 * torch.log10(self.mse)
+
+
+@torch.no_grad()
+def true_loss(codec: Codec, latents: Latents, x: Tensor, lam: float) -> TrueLoss:
+    """What coding `latents` costs: rounded as `encode` rounds them, with the exact parameter networks.
+
+    Bits are those of the model's densities; a file is longer by its header and the coder's inefficiency (below 0.5 %).
+    """
+    coded = codec.quantized(latents)
+    assert coded.means is not None
+    assert coded.scales is not None
+    bits = torch.zeros(x.shape[0], device=x.device)
+    for level, (hat, mean, scale) in enumerate(zip(coded.levels, coded.means, coded.scales, strict=True)):
+        assert mean is not None
+        bits += codec.bits_of(level, hat - mean, LevelParameters(mean, scale)).sum((1, 2, 3))
+    bpp = bits / (x.shape[-2] * x.shape[-1])
+    mse = (codec.synthesize(coded).float() - x).square().mean((1, 2, 3))
+    return TrueLoss(bpp + lam * 255**2 * mse, bpp, mse)
+
+
+def relaxed_loss(codec: Codec, latents: Latents, x: Tensor, lam: float, rounding: Rounding) -> Tensor:
+    """The same loss (B,) of the relaxed sample, differentiable in `latents.levels`."""
+    quantized = codec.quantize(latents, rounding)
+    quality = None if latents.quality is None else torch.tensor(latents.quality, device=x.device)
+    height, width = latents.size
+    x_hat = codec.synthesis(quantized.hats[0], quality)[..., :height, :width]
+    mse = (x_hat.float() - x).square().mean((1, 2, 3))
+    bits = torch.stack([bits.float() for bits in quantized.bits]).sum(0)
+    return bits / (height * width) + lam * 255**2 * mse
