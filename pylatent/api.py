@@ -16,7 +16,8 @@ from pylatent import images, zoo
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.errors import PylatentWarning
 from pylatent.evaluation.distortion import psnr
-from pylatent.search import find_quality
+from pylatent.refine.plan import Plan
+from pylatent.search import find_near, find_quality
 from pylatent.zoo import load
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = ["compress", "decompress", "load"]
 
 _BPP_TOLERANCE = math.log(1.005)
 _PSNR_TOLERANCE = 0.02  # dB
+_LOG_BPP_PER_QUALITY, _PSNR_PER_QUALITY = 0.35, 1.0  # first guesses of the search with refinement
 
 
 def compress(
@@ -34,6 +36,7 @@ def compress(
     quality: float | None = None,
     target_bpp: float | None = None,
     target_psnr: float | None = None,
+    refine: int | Plan = 0,
     model: str | os.PathLike[str] | Codec = "default",
     device: str | torch.device | None = None,
     threads: int | None = None,
@@ -47,6 +50,9 @@ def compress(
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. A target out of the
         model's range gives the nearest reachable file and a PylatentWarning that says what was reached.
+    refine: steps of SGA+ refinement, or a `pylatent.refine.Plan`: a smaller file of the same or better quality, decoded
+        as any other, for the time of about four encodings a step. A target is then reached by refining several times,
+        with another lambda where the model's qualities end.
     model: a name, the path of a model file, or a codec from `load`.
     device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
     threads: CPU threads, torch's own number if not given.
@@ -66,11 +72,13 @@ def compress(
         model_hash = codec.fingerprint()[:HASH_BYTES]
         x = pixels.to(codec.device)
         x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
+        plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
-            return LatFile(codec.name, model_hash, codec.compress(x, quality)[0]).to_bytes()
-        if codec.qualities is None:
-            raise ValueError(f"model {codec.name} has one fixed rate: no target can be searched for")
-        return _search(codec, model_hash, x, target_bpp, target_psnr)
+            stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
+            return LatFile(codec.name, model_hash, stream).to_bytes()
+        if codec.qualities is None and plan is None:
+            raise ValueError(f"model {codec.name} has one fixed rate: no target can be searched for without `refine`")
+        return _search(codec, model_hash, x, target_bpp, target_psnr, plan)
 
 
 @overload
@@ -120,14 +128,20 @@ def _pixels(image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor) 
 
 
 def _search(
-    codec: Codec, model_hash: bytes, x: torch.Tensor, target_bpp: float | None, target_psnr: float | None
+    codec: Codec,
+    model_hash: bytes,
+    x: torch.Tensor,
+    target_bpp: float | None,
+    target_psnr: float | None,
+    plan: Plan | None,
 ) -> bytes:
+    """The file that comes closest to the target. With a plan, qualities beyond the model's range stand for lambdas."""
     files: dict[float, bytes] = {}
     measured: dict[float, float] = {}
     original = x[0].mul(255).round().byte().cpu()
 
-    def measure(quality: float) -> float:
-        stream = codec.compress(x, quality)[0]
+    def measure(quality: float, plan: Plan | None = None) -> float:
+        stream = codec.compress(x, quality)[0] if plan is None else plan.compress_beyond(codec, x, quality)
         files[quality] = LatFile(codec.name, model_hash, stream).to_bytes()
         if target_psnr is not None:
             measured[quality] = psnr(original, codec.decompress([stream])[0].cpu())
@@ -135,20 +149,29 @@ def _search(
         measured[quality] = 8 * len(files[quality]) / (x.shape[-2] * x.shape[-1])
         return math.log(measured[quality])  # nearly linear in the quality
 
-    assert codec.qualities is not None
-    lowest, highest = codec.qualities
-    if target_bpp is not None:
-        wish = f"{target_bpp:g} bit per pixel"
-        chosen = find_quality(measure, math.log(target_bpp), codec.qualities, at_most=True, tolerance=_BPP_TOLERANCE)
-        missed = measured[chosen] > target_bpp or (chosen == highest and measured[chosen] < 0.99 * target_bpp)
-    else:
-        assert target_psnr is not None
-        wish = f"{target_psnr:g} dB"
-        chosen = find_quality(measure, target_psnr, codec.qualities, at_most=False, tolerance=_PSNR_TOLERANCE)
-        missed = measured[chosen] < target_psnr or (chosen == lowest and measured[chosen] > target_psnr + 0.1)
-    if missed:
-        reached = f"quality {chosen:g}, the nearest that model {codec.name} has, gives {measured[chosen]:.4g}"
-        warnings.warn(f"{wish} is out of reach for this picture: {reached}", PylatentWarning, stacklevel=3)
+    at_most = target_bpp is not None
+    wanted = target_bpp if target_bpp is not None else target_psnr
+    assert wanted is not None
+    goal = math.log(wanted) if at_most else wanted
+    tolerance = _BPP_TOLERANCE if at_most else _PSNR_TOLERANCE
+    chosen, end = 0.0, None  # of a codec with a fixed rate
+    if codec.qualities is not None:
+        chosen = find_quality(measure, goal, codec.qualities, at_most=at_most, tolerance=tolerance)
+        end = codec.qualities[at_most]
+    if plan is not None:
+        slope = _LOG_BPP_PER_QUALITY if at_most else _PSNR_PER_QUALITY
+        files.clear()
+        measured.clear()
+        chosen = find_near(lambda q: measure(q, plan), goal, chosen, slope, at_most=at_most, tolerance=2 * tolerance)
+    got = measured[chosen]
+    wrong_side = got > wanted if at_most else got < wanted
+    far = got < 0.98 * wanted if at_most else got > wanted + 0.1
+    if wrong_side or (far and (plan is not None or chosen == end)):
+        wish = f"{wanted:g} bit per pixel" if at_most else f"{wanted:g} dB"
+        best = f"quality {chosen:g}, the nearest that model {codec.name} has,"
+        if plan is not None:
+            best = f"refinement under the lambda of quality {chosen:g}, the nearest tried,"
+        warnings.warn(f"{wish} is out of reach for this picture: {best} gives {got:.4g}", PylatentWarning, stacklevel=3)
     return files[chosen]
 
 

@@ -1,4 +1,4 @@
-"""Finding the quality that gives a wanted file size or PSNR: a bracketed secant search over the 1/64 grid."""
+"""Finding the quality that gives a wanted file size or PSNR, by secant steps."""
 
 from __future__ import annotations
 
@@ -45,3 +45,37 @@ def find_quality(
         # A secant step that leaves most of the bracket is followed by a bisection.
         bisect = high - low > width // 2
     return (low if at_most else high) / QUALITY_STEPS
+
+
+def find_near(
+    measure: Callable[[float], float],
+    target: float,
+    start: float,
+    slope: float,
+    *,
+    at_most: bool,
+    tolerance: float,
+    tries: int = 4,
+) -> float:
+    """As `find_quality` where a measurement is dear: from a good start and without ends, in at most `tries` of them.
+
+    slope: first guess of what `measure` grows by from one quality to the next. Returns the position measured closest to
+    `target` from the wanted side, or closest to it if none was on that side.
+    """
+    distances: dict[float, float] = {}
+    position = start
+    for _ in range(tries):
+        distances[position] = distance = measure(position) - target
+        if (distance <= 0) == at_most and abs(distance) <= tolerance:
+            break
+        if len(distances) > 1:
+            (p, a), (q, b) = list(distances.items())[-2:]
+            slope = min(max((b - a) / (q - p), slope / 3), slope * 3)
+        # Aims at the middle of the tolerance; steps of more than two qualities are not to be trusted.
+        aim = -tolerance / 2 if at_most else tolerance / 2
+        step = min(max((aim - distance) / slope, -2.0), 2.0)
+        position = round((position + step) * QUALITY_STEPS) / QUALITY_STEPS
+        if position in distances:
+            break
+    wanted = [p for p, distance in distances.items() if (distance <= 0) == at_most]
+    return min(wanted or distances, key=lambda p: abs(distances[p]))

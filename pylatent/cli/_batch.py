@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,11 +95,20 @@ def check_target(target: Path) -> None:
         raise misused("not writing binary data to a terminal: give -o, or redirect standard output")
 
 
-def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool, quiet: bool) -> None:
+def run(
+    jobs: list[Job],
+    work: Callable[[Job, Callable[[str], None]], Done],
+    *,
+    doing: str,
+    force: bool,
+    quiet: bool,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Does the jobs one by one, reports each on stderr, and ends the command with exit code 1 if any failed.
 
     A failed job leaves no output and does not stop the others. No output file is overwritten without `force`, and
-    never one that this very run has written.
+    never one that this very run has written. `work` may call its second argument with what the progress bar shall say.
+    `stop` is asked after every job; true ends the command like Ctrl-C.
     """
     from rich.console import Console
 
@@ -107,9 +117,11 @@ def run(jobs: list[Job], work: Callable[[Job], Done], *, doing: str, force: bool
     bytes_in = bytes_out = 0
     with _progress(console, len(jobs), hidden=quiet or not console.is_terminal) as show:
         for number, job in enumerate(jobs):
+            if number and stop():
+                raise KeyboardInterrupt
             show(number, f"{doing} {job.source.name[-40:]}")
             try:
-                done = _do(job, work, force, sources)
+                done = _do(job, lambda job, say=partial(show, number): work(job, say), force, sources)
             except (KeyboardInterrupt, BrokenPipeError):
                 raise
             except Exception as error:

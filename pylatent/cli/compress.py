@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run, shown
+from pylatent.cli._refine import Refinement
 from pylatent.cli._report import bytes_text, check_device, complain, failures_reported, misused
 
 _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
@@ -32,6 +35,11 @@ def compress(
         float | None, typer.Option(help="At most so many bits per pixel, by search over the quality.")
     ] = None,
     target_psnr: Annotated[float | None, typer.Option(help="At least so many dB, by search over the quality.")] = None,
+    refine: Annotated[
+        int, typer.Option(min=0, help="Steps of refinement: a smaller file for more time; 500 is a good number.")
+    ] = 0,
+    refine_method: Annotated[str, typer.Option(help="ssl, atanh, linear, cosine, straight-through or noise.")] = "ssl",
+    time_budget: Annotated[float | None, typer.Option(help="Seconds of refinement per picture.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
     device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
@@ -48,17 +56,23 @@ def compress(
     for name, target in (("--target-bpp", target_bpp), ("--target-psnr", target_psnr)):
         if target is not None and not 0 < target < math.inf:
             raise misused(f"{name} must be above 0, got {target:g}")
+    if time_budget is not None and not 0 < time_budget < math.inf:
+        raise misused(f"--time-budget must be above 0, got {time_budget:g}")
+    refinement = Refinement(refine, refine_method, time_budget)
     jobs = find_jobs(inputs, output, ".lat", is_picture)
     check_target(jobs[0].target)
     with failures_reported():
         from pylatent import api, images
         from pylatent.coding.container import LatFile
+        from pylatent.refine.sga import METHODS
 
+        if refine_method not in METHODS:
+            raise misused(f"--refine-method must be one of {', '.join(METHODS)}, got {refine_method}")
         check_device(device)
         codec = api.load(model, device=device)
-        _check_rate(codec, quality, target_bpp, target_psnr)
+        _check_rate(codec, quality, target_bpp, target_psnr, refinement.wanted)
 
-        def work(job: Job) -> Done:
+        def work(job: Job, say: Callable[[str], None]) -> Done:
             data = read_source(job.source)
             try:
                 picture = images.read(data)
@@ -71,18 +85,22 @@ def compress(
                 quality=quality,
                 target_bpp=target_bpp,
                 target_psnr=target_psnr,
+                refine=refinement.plan(f"refining {job.source.name[-40:]}", say) if refinement.wanted else 0,
                 model=codec,
                 threads=threads,
             )
             return Done(coded, len(data), _summary(LatFile.from_bytes(coded), len(data), len(coded)))
 
-        run(jobs, work, doing="compressing", force=force, quiet=quiet)
+        with refinement.interruptible() if refinement.wanted else contextlib.nullcontext():
+            run(jobs, work, doing="compressing", force=force, quiet=quiet, stop=lambda: refinement.interrupted)
 
 
-def _check_rate(codec, quality, target_bpp, target_psnr) -> None:  # type: ignore[no-untyped-def]
+def _check_rate(codec, quality, target_bpp, target_psnr, refined) -> None:  # type: ignore[no-untyped-def]
     if codec.qualities is None:
-        if (quality, target_bpp, target_psnr) != (None, None, None):
-            raise misused(f"model {codec.name} has one fixed rate: no quality or target can be given")
+        if quality is not None:
+            raise misused(f"model {codec.name} has one fixed rate: no quality can be given")
+        if (target_bpp, target_psnr) != (None, None) and not refined:
+            raise misused(f"model {codec.name} has one fixed rate: a target needs --refine")
     elif quality is not None and not codec.qualities[0] <= quality <= codec.qualities[1]:
         lowest, highest = codec.qualities
         raise misused(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {quality:g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def decompress(
         check_device(device)
         formats = {job.target: images.format_of(f"-{suffix}" if job.target == STREAM else job.target) for job in jobs}
 
-        def work(job: Job) -> Done:
+        def work(job: Job, say: Callable[[str], None]) -> Done:
             data = read_source(job.source)
             image = api.decompress(data, device=device, threads=threads)
             coded = images.to_bytes(image, formats[job.target])

@@ -192,8 +192,8 @@ class _Run:
         self.settings, self.x, self.lam, self.generator = settings, x, lam, generator
         self.steps, self.time_budget = steps, time_budget
         self.latents = replace(start, levels=tuple(v.detach().clone().requires_grad_() for v in start.levels))
-        fused = {"fused": True} if x.device.type in ("cpu", "cuda") else {}
-        self.adam = torch.optim.Adam(self.latents.levels, lr=settings.learning_rate, **fused)
+        fused = x.device.type in ("cpu", "cuda")
+        self.adam = torch.optim.Adam(self.latents.levels, lr=settings.learning_rate, fused=fused)
         self.step, self.started = 0, time.monotonic()
         self.history: list[Reading] = []
         self.best: TrueLoss
