@@ -121,7 +121,7 @@ def run(
                 raise KeyboardInterrupt
             show(number, f"{doing} {job.source.name[-40:]}")
             try:
-                done = _do(job, lambda job, say=partial(show, number): work(job, say), force, sources)
+                done = _do(job, partial(work, job, partial(show, number)), force, sources)
             except (KeyboardInterrupt, BrokenPipeError):
                 raise
             except Exception as error:
@@ -158,14 +158,14 @@ def _progress(console: Console, total: int, *, hidden: bool) -> Iterator[Callabl
         yield lambda done, doing: bar.update(task, completed=done, description=doing)
 
 
-def _do(job: Job, work: Callable[[Job], Done], force: bool, sources: dict[Path, Path]) -> Done:
+def _do(job: Job, work: Callable[[], Done], force: bool, sources: dict[Path, Path]) -> Done:
     if job.target != STREAM:
         earlier = sources.get(job.target.resolve())
         if earlier is not None:
             raise FileExistsError(f"{job.target} has just been made from {earlier}: give the inputs different names")
         if job.target.is_file() and not force:
             raise FileExistsError(f"{job.target} exists: --force overwrites it, -o names another output")
-    done = work(job)
+    done = work()
     if job.target == STREAM:
         sys.stdout.buffer.write(done.data)
         sys.stdout.buffer.flush()

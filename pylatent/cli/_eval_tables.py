@@ -6,15 +6,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pylatent.evaluation.curves import Point
+from pylatent.evaluation.curves import BdRate, Point
 from pylatent.evaluation.report import Report
 
 
 def print_report(console: Console, report: Report) -> None:
     """All three tables; the BD-rates only where there are baselines and curves of at least two points."""
     _print_pictures(console, report)
-    _print_means(console, report)
-    if report.baselines and len(report.mean) > 1:
+    _print_means(console, report, f"Mean of {count(len(report.pictures), 'picture')}")
+    if report.is_refined:
+        _print_means(console, report, "The same, refined", refined=True)
+    if (report.baselines or report.is_refined) and len(report.mean) > 1:
         _print_bd_rates(console, report)
 
 
@@ -66,22 +68,30 @@ def _print_pictures(console: Console, report: Report) -> None:
     console.print(table)
 
 
-def _print_means(console: Console, report: Report) -> None:
-    table = _table(f"Mean of {count(len(report.pictures), 'picture')}", *_MEASURES, text_columns=0)
-    for index, point in enumerate(report.mean):
-        table.add_row(*_cells(point, sum(picture.curve[index].exact is False for picture in report.pictures)))
+def _print_means(console: Console, report: Report, title: str, *, refined: bool = False) -> None:
+    table = _table(title, *_MEASURES, text_columns=0)
+    curves = [picture.refined if refined else picture.curve for picture in report.pictures]
+    for index, point in enumerate(report.refined_mean if refined else report.mean):
+        table.add_row(*_cells(point, sum(curve[index].exact is False for curve in curves)))
     console.print(table)
 
 
 def _print_bd_rates(console: Console, report: Report) -> None:
-    columns = ("against", "mean of the pictures", "of the mean curve")
-    table = _table("BD-rate: bits at equal PSNR; negative is fewer", *columns, text_columns=1)
-    for baseline in report.baselines:
-        rate = report.bd_rate(baseline.name)
+    columns = ("", "against", "mean of the pictures", "of the mean curve")
+    table = _table("BD-rate: bits at equal PSNR; negative is fewer", *columns, text_columns=2)
+
+    def add(who: str, anchor: str, rate: BdRate) -> None:
         by_picture = _percent(rate.mean_of_pictures)
         if rate.pictures < len(report.pictures):
             by_picture += f" ({rate.pictures} of {len(report.pictures)})"
-        table.add_row(baseline.describe(), by_picture, _percent(rate.of_mean_curve))
+        table.add_row(who, anchor, by_picture, _percent(rate.of_mean_curve))
+
+    for baseline in report.baselines:
+        add(report.model, baseline.describe(), report.bd_rate(baseline.name))
+    if report.is_refined:
+        add("refined", report.model, report.refined_bd_rate())
+        for baseline in report.baselines:
+            add("refined", baseline.describe(), report.refined_bd_rate(baseline.name))
     console.print(table)
 
 

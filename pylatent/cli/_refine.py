@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pylatent.cli._report import complain
+from pylatent.cli._report import complain, misused
 
 if TYPE_CHECKING:
     from pylatent.refine import Plan, Reading
@@ -29,22 +29,24 @@ class Refinement:
     def wanted(self) -> bool:
         return self.steps > 0 or self.time_budget is not None
 
-    def plan(self, doing: str, say: Callable[[str], None]) -> Plan:
-        """For `api.compress`; progress goes to `say`."""
+    def plan(self, say: Callable[[str], None] | None = None) -> Plan:
+        """What `api.compress` takes; progress goes to `say`. Ends the command if there is no such method."""
         from pylatent.refine import Plan
+        from pylatent.refine.sga import METHODS
 
+        if self.method not in METHODS:
+            raise misused(f"--refine-method must be one of {', '.join(METHODS)}, got {self.method}")
         steps = self.steps or _STEPS_OF_A_TIME_BUDGET
 
         def report(reading: Reading) -> None:
-            true = reading.true
-            say(
-                f"{doing}: step {reading.step} of {steps}, {float(true.bpp):.4f} bpp, {float(true.psnr):.2f} dB"
-                + (f", {reading.seconds:.0f} of {self.time_budget:g} s" if self.time_budget else "")
-            )
+            true, spent = reading.true, f", {reading.seconds:.0f} of {self.time_budget:g} s" if self.time_budget else ""
+            text = f"step {reading.step} of {steps}, {float(true.bpp):.4f} bpp, {float(true.psnr):.2f} dB{spent}"
+            if say is not None:
+                say(text)
 
         return Plan(
             steps=steps,
-            method=self.method,  # type: ignore[arg-type]  # checked by SgaPlus
+            method=self.method,  # type: ignore[arg-type]  # checked above
             time_budget=self.time_budget,
             report=report,
             stop=lambda: self.interrupted,

@@ -64,10 +64,9 @@ def compress(
     with failures_reported():
         from pylatent import api, images
         from pylatent.coding.container import LatFile
-        from pylatent.refine.sga import METHODS
 
-        if refine_method not in METHODS:
-            raise misused(f"--refine-method must be one of {', '.join(METHODS)}, got {refine_method}")
+        if refinement.wanted:
+            refinement.plan()  # checked before a picture is read
         check_device(device)
         codec = api.load(model, device=device)
         _check_rate(codec, quality, target_bpp, target_psnr, refinement.wanted)
@@ -80,12 +79,13 @@ def compress(
                 raise images.ImageError(str(error).replace("the picture", shown(job.source), 1)) from error
             if picture.notes and not quiet:
                 complain(f"{shown(job.source)}: {', '.join(picture.notes)}")
+            name = job.source.name[-40:]
             coded = api.compress(
                 picture.tensor,
                 quality=quality,
                 target_bpp=target_bpp,
                 target_psnr=target_psnr,
-                refine=refinement.plan(f"refining {job.source.name[-40:]}", say) if refinement.wanted else 0,
+                refine=refinement.plan(lambda text: say(f"refining {name}: {text}")) if refinement.wanted else 0,
                 model=codec,
                 threads=threads,
             )

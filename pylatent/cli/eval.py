@@ -11,6 +11,7 @@ import typer
 
 from pylatent._files import write_bytes
 from pylatent.cli._batch import find_jobs
+from pylatent.cli._refine import Refinement
 from pylatent.cli._report import EXIT_FAILED, check_device, complain, failures_reported, misused
 from pylatent.cli.compress import is_picture
 
@@ -37,6 +38,8 @@ def evaluate(
         Path | None, typer.Option("--plot", help="Write the rate-distortion plot here; needs matplotlib.")
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Measure Pillow's JPEG and WebP too.")] = True,
+    refine: Annotated[int, typer.Option(min=0, help="Measure the model with so many steps of refinement too.")] = 0,
+    refine_method: Annotated[str, typer.Option(help="ssl, atanh, linear, cosine, straight-through or noise.")] = "ssl",
     repeats: Annotated[int, typer.Option(min=1, help="Time each encode and decode this often; the median counts.")] = 1,
     device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
@@ -59,18 +62,22 @@ def evaluate(
         from pylatent.evaluation.report import evaluate as measure_all
 
         check_device(device)
+        plan = Refinement(refine, refine_method, None).plan() if refine else None
         if threads is not None:
             torch.set_num_threads(threads)
         codec = zoo.load(model, device=device)
         qualities = _qualities(codec, quality)
         anchors = (JPEG, WEBP) if baselines else ()
         with _progress() as progress:
-            task = progress.add_task("measuring", total=len(files) * (len(qualities) + len(anchors)))
+            task = progress.add_task(
+                "measuring", total=len(files) * (len(qualities) * (2 if plan else 1) + len(anchors))
+            )
             report = measure_all(
                 codec,
                 _read(files),
                 qualities,
                 baselines=anchors,
+                plan=plan,
                 repeats=repeats,
                 advance=lambda: progress.advance(task),
             )
@@ -84,6 +91,8 @@ def evaluate(
                 write_bytes(json_path, text.encode())
         if plot_path is not None:
             lines = [Line(report.model, report.mean)]
+            if plan:
+                lines.append(Line(f"{report.model}, {refine} steps of refinement", report.refined_mean))
             lines += [Line(anchor.describe(), report.baseline_mean(anchor.name)) for anchor in anchors]
             plot_curves(lines, plot_path, title=f"Mean of {count(len(report.pictures), 'picture')}")
         if report.mismatches:

@@ -12,10 +12,11 @@ from torch import nn
 class Patched:
     """Mixed into a class to make its modules ours; subclasses override methods. A copy or unpickled module is ours too.
 
-    theirs: the class that it was mixed into.
+    now: what it makes of them, for the report. theirs: the class that it was mixed into.
     """
 
     __slots__ = ()
+    now: str
     theirs: type
 
     @classmethod

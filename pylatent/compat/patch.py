@@ -73,7 +73,7 @@ def patch(model: nn.Module) -> PatchReport:
             left.append(Part(name, kind, found))
         elif found is not None:
             module.__class__ = found.over(type(module))
-            replaced.append(Part(name, kind, f"now {found.__doc__ or ''}".rstrip(".")))
+            replaced.append(Part(name, kind, found.now))
     return PatchReport(tuple(replaced), tuple(left))
 
 

@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pylatent import _native, ops
+from pylatent.compat._patched import Patched, names_called
 from pylatent.ops.deform_conv2d import _why_not_native
 
 _lock = threading.Lock()
@@ -94,3 +95,26 @@ def _ours(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return (ops.deform_conv2d if known else theirs)(input, *args, **kwargs)
 
     return deform_conv2d
+
+
+def faster(module: nn.Module) -> type[Patched] | str | None:
+    """What `pylatent.patch` mixes into this module's class, or why it stays, or None if it does not deform."""
+    modules = sys.modules.get("torchvision.ops.deform_conv")
+    if modules is None:
+        return None
+    if type(module) is modules.DeformConv2d:
+        return _DeformConv2d
+    if isinstance(module, modules.DeformConv2d):
+        return "only torchvision's DeformConv2d itself is replaced: pylatent.compat.torchvision.install() serves this"
+    if "deform_conv2d" in names_called(type(module)):
+        return "it calls torchvision's function by name: pylatent.compat.torchvision.install() replaces that"
+    return None
+
+
+class _DeformConv2d(Patched):
+    now = "computes with pylatent.ops.deform_conv2d"
+
+    def forward(self: Any, input: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
+        if _why_not_native(input) is not None:
+            return self.theirs.forward(self, input, offset, mask)
+        return ops.deform_conv2d(input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask)

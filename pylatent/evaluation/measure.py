@@ -17,6 +17,7 @@ from pylatent.coding.container import LatFile
 from pylatent.evaluation.classical import ClassicalCodec
 from pylatent.evaluation.curves import Point
 from pylatent.evaluation.distortion import MS_SSIM_MIN_SIDE, ms_ssim, psnr
+from pylatent.refine.plan import Plan
 
 Result = TypeVar("Result")
 
@@ -32,8 +33,10 @@ class RoundTrip:
     exact: bool
 
 
-def round_trip(codec: Codec, picture: Tensor, quality: float | None = None, *, repeats: int = 1) -> RoundTrip:
-    """A (3, H, W) uint8 picture to the bytes of a `.lat` file and back to uint8.
+def round_trip(
+    codec: Codec, picture: Tensor, quality: float | None = None, *, plan: Plan | None = None, repeats: int = 1
+) -> RoundTrip:
+    """A (3, H, W) uint8 picture to the bytes of a `.lat` file and back to uint8, refined if there is a plan.
 
     Times run from pixels in memory to the file's bytes in memory and back, the median of `repeats` each; loading the
     model and reading or writing picture files are outside. `exact` says whether the latents decoded from the bytes are
@@ -42,7 +45,8 @@ def round_trip(codec: Codec, picture: Tensor, quality: float | None = None, *, r
     weights_hash = codec.fingerprint()[:8]
 
     def encode() -> tuple[Latents, bytes]:
-        latents = codec.analyze(picture.to(codec.device).float().div(255)[None], quality)
+        x = picture.to(codec.device).float().div(255)[None]
+        latents = codec.analyze(x, quality) if plan is None else plan.run(codec, x, quality).latents
         (stream,) = codec.encode(latents)
         return latents, LatFile(codec.name, weights_hash, stream).to_bytes()
 
@@ -62,9 +66,11 @@ def same_latents(a: Latents, b: Latents) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.levels, b.levels, strict=True))
 
 
-def measure(codec: Codec, picture: Tensor, quality: float | None = None, *, repeats: int = 1) -> Point:
+def measure(
+    codec: Codec, picture: Tensor, quality: float | None = None, *, plan: Plan | None = None, repeats: int = 1
+) -> Point:
     """`round_trip` as a point of the rate-distortion curve, with MS-SSIM where the picture is large enough."""
-    trip = round_trip(codec, picture, quality, repeats=repeats)
+    trip = round_trip(codec, picture, quality, plan=plan, repeats=repeats)
     pixels = picture.shape[1] * picture.shape[2]
     return Point(
         quality=quality,

@@ -18,17 +18,19 @@ from pylatent.codecs.base import Codec
 from pylatent.evaluation.classical import ClassicalCodec
 from pylatent.evaluation.curves import BdRate, Curve, Point, compare, mean_curve
 from pylatent.evaluation.measure import measure, measure_classical
+from pylatent.refine.plan import Plan
 
 
 @dataclass(frozen=True)
 class PictureReport:
-    """One picture: `curve` of the codec, and one curve for each baseline, by its name."""
+    """One picture: `curve` of the codec, one for each baseline, by its name, and one with refinement, if asked for."""
 
     name: str
     width: int
     height: int
     curve: Curve
     baselines: dict[str, Curve]
+    refined: Curve = ()
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,24 @@ class Report:
         return compare([p.curve for p in self.pictures], [p.baselines[name] for p in self.pictures])
 
     @property
+    def is_refined(self) -> bool:
+        """Whether the pictures were measured with refinement too."""
+        return bool(self.pictures[0].refined)
+
+    @property
+    def refined_mean(self) -> list[Point]:
+        """The codec's mean over the pictures at each quality, with refinement."""
+        return mean_curve([picture.refined for picture in self.pictures])
+
+    def refined_bd_rate(self, name: str | None = None) -> BdRate:
+        """The BD-rate of the codec with refinement against itself without, or against the baseline of that name."""
+        anchors = [p.curve if name is None else p.baselines[name] for p in self.pictures]
+        return compare([p.refined for p in self.pictures], anchors)
+
+    @property
     def mismatches(self) -> int:
         """How many times decoding did not give what was encoded."""
-        return sum(point.exact is False for picture in self.pictures for point in picture.curve)
+        return sum(point.exact is False for p in self.pictures for point in (*p.curve, *p.refined))
 
     def to_json(self) -> dict[str, Any]:
         """The whole as plain values. An infinite PSNR is null, as JSON knows no infinity."""
@@ -72,8 +89,10 @@ class Report:
             },
             "baselines": {baseline.name: baseline.describe() for baseline in self.baselines},
             "bd_rate_percent": {baseline.name: asdict(self.bd_rate(baseline.name)) for baseline in self.baselines},
+            **({"refined_bd_rate_percent": self._refined_bd_rates()} if self.is_refined else {}),
             "mean": {
                 "codec": _plain(self.mean),
+                **({"refined": _plain(self.refined_mean)} if self.is_refined else {}),
                 **{baseline.name: _plain(self.baseline_mean(baseline.name)) for baseline in self.baselines},
             },
             "pictures": [
@@ -82,11 +101,16 @@ class Report:
                     "width": picture.width,
                     "height": picture.height,
                     "codec": _plain(picture.curve),
+                    **({"refined": _plain(picture.refined)} if self.is_refined else {}),
                     **{name: _plain(curve) for name, curve in picture.baselines.items()},
                 }
                 for picture in self.pictures
             ],
         }
+
+    def _refined_bd_rates(self) -> dict[str, Any]:
+        rates = {baseline.name: asdict(self.refined_bd_rate(baseline.name)) for baseline in self.baselines}
+        return {"unrefined": asdict(self.refined_bd_rate()), **rates}
 
 
 def evaluate(
@@ -95,12 +119,14 @@ def evaluate(
     qualities: Sequence[float | None],
     *,
     baselines: Sequence[ClassicalCodec] = (),
+    plan: Plan | None = None,
     repeats: int = 1,
     advance: Callable[[], None] = lambda: None,
 ) -> Report:
     """Measures every picture (name, (3, H, W) uint8) at every quality; `advance` is called after each measurement.
 
-    A codec of fixed rate takes the one quality None. Raises `ValueError` when there is nothing to measure.
+    With a plan, every quality is measured a second time, refined (and encoded once only, whatever `repeats` says). A
+    codec of fixed rate takes the one quality None. Raises `ValueError` when there is nothing to measure.
     """
     reports: list[PictureReport] = []
     for name, picture in pictures:
@@ -110,11 +136,15 @@ def evaluate(
         for quality in qualities:
             curve.append(measure(codec, picture, quality, repeats=repeats))
             advance()
+        refined = []
+        for quality in qualities if plan is not None else ():
+            refined.append(measure(codec, picture, quality, plan=plan))
+            advance()
         curves: dict[str, Curve] = {}
         for baseline in baselines:
             curves[baseline.name] = measure_classical(baseline, picture)
             advance()
-        reports.append(PictureReport(name, picture.shape[2], picture.shape[1], curve, curves))
+        reports.append(PictureReport(name, picture.shape[2], picture.shape[1], curve, curves, refined))
     if not reports:
         raise ValueError("there are no pictures to evaluate")
     return Report(codec.name, codec.fingerprint()[:8].hex(), tuple(baselines), tuple(reports))
