@@ -8,6 +8,7 @@ from pylatent.errors import FormatError, ImageError, MismatchError, ModelError, 
 
 if TYPE_CHECKING:
     from pylatent.api import compress, decompress, load
+    from pylatent.compat.patch import patch, unpatch
     from pylatent.config import show_config
 
 __all__ = [
@@ -21,12 +22,21 @@ __all__ = [
     "compress",
     "decompress",
     "load",
+    "patch",
     "show_config",
+    "unpatch",
 ]
 
 # Loaded at first use, since they import torch and the command line should answer --help at once.
-_FUNCTIONS = {"compress": "api", "decompress": "api", "load": "api", "show_config": "config"}
-_MODULES = {"codecs", "coding", "compat", "entropy", "evaluation", "images", "layers", "train", "zoo"}
+_FUNCTIONS = {
+    "compress": "api",
+    "decompress": "api",
+    "load": "api",
+    "patch": "compat.patch",
+    "show_config": "config",
+    "unpatch": "compat.patch",
+}
+_MODULES = {"codecs", "coding", "compat", "entropy", "evaluation", "images", "layers", "ops", "refine", "train", "zoo"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,6 @@ class Patched:
     now: what it makes of them, for the report. theirs: the class that it was mixed into.
     """
 
-    __slots__ = ()
     now: str
     theirs: type
 
