@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from torch import nn
@@ -29,9 +28,10 @@ class Patched:
         return ()
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        cls = type(self)
-        _, _, *state = super().__reduce_ex__(max(int(protocol), 2))
-        return (_empty, (cls.__mro__[1], cls.theirs), *state)
+        ours, theirs = type(self).__mro__[1], self.theirs
+        reduced = super().__reduce_ex__(max(int(protocol), 2))
+        assert isinstance(reduced, tuple)  # as of protocol 2
+        return (_empty, (ours, theirs), *reduced[2:])
 
 
 def names_called(cls: type) -> set[str]:
@@ -40,12 +40,16 @@ def names_called(cls: type) -> set[str]:
     return {name for code in codes if code is not None for name in code.co_names}
 
 
-@cache
+_classes: dict[tuple[type, type], type] = {}
+
+
 def _mixed(ours: type[Patched], theirs: type) -> type:
-    names = {"theirs": theirs, "__module__": theirs.__module__, "__doc__": theirs.__doc__}
-    return type(theirs.__name__, (ours, theirs, *ours.bases(theirs)), names)
+    if (ours, theirs) not in _classes:
+        names = {"theirs": theirs, "__module__": theirs.__module__, "__doc__": theirs.__doc__}
+        _classes[ours, theirs] = type(theirs.__name__, (ours, theirs, *ours.bases(theirs)), names)
+    return _classes[ours, theirs]
 
 
 def _empty(ours: type[Patched], theirs: type[nn.Module]) -> nn.Module:
-    cls = ours.over(theirs)
+    cls: Any = ours.over(theirs)
     return cls.__new__(cls)
