@@ -40,6 +40,7 @@ class Case:
     inputs: Sequence[Tensor]
     forward_macs: int = 0
     backward_macs: int = 0
+    constants: Sequence[Tensor] = ()
 
 
 @dataclass
@@ -100,18 +101,31 @@ def gaussian_bits(dtype: torch.dtype, count: int) -> Case:
     return Case(name, lambda: gaussian_bits(q, scales, backend="native"), [q, scales])
 
 
+def sga_sample(dtype: torch.dtype, classes: int, drawn: bool, count: int) -> Case:
+    from pylatent.ops import sga_sample
+
+    v = random(count, dtype=dtype, scale=3)
+    noise = None if drawn else -torch.empty(classes, count).exponential_().log()
+    name = f"sga_sample, {classes} classes, {count}, {str(dtype)[6:]}, noise {'drawn' if drawn else 'given'}"
+    call = lambda: sga_sample(v, 0.5, classes=classes, noise=noise, backend="native")  # noqa: E731
+    return Case(name, call, [v], constants=[] if noise is None else [noise])
+
+
 def cases() -> list[Case]:
     halves = [torch.bfloat16, torch.float16]
     return [
         *(gaussian_bits(dtype, 16384) for dtype in [torch.float32, *halves]),
+        *(sga_sample(torch.float32, classes, drawn, 16384) for classes in (2, 3) for drawn in (False, True)),
+        *(sga_sample(dtype, 2, True, 16384) for dtype in halves),
         *(gated_fusion(dtype, 192, 16, 16, last) for dtype in [torch.float32, *halves] for last in (False, True)),
         *(deform_conv2d(dtype, 192, 16, 16) for dtype in [torch.float32, *halves]),
     ]
 
 
 def kernel_name(names: dict[int, str], launch: str, address: int) -> str:
-    """Launches are named after their operator: "gated_fusion forward"."""
-    return of_operator(launch.split()[0], names[address])
+    """Launches are named after the operator's folder: "gated_fusion forward"."""
+    (operator,) = (p.name for p in (SOURCE / "csrc").iterdir() if launch.startswith(p.name))
+    return of_operator(operator, names[address])
 
 
 def measure() -> tuple[list[Row], list[str]]:
@@ -141,7 +155,7 @@ def measure() -> tuple[list[Row], list[str]]:
     with _native.emulated(module):
         for case in cases():
             torch.manual_seed(0)
-            out = count(f"{case.name}, forward", case.inputs, case.forward_macs, case.call)
+            out = count(f"{case.name}, forward", [*case.inputs, *case.constants], case.forward_macs, case.call)
             grad = torch.randn_like(out)
             backward = lambda: torch.autograd.grad(out, case.inputs, grad)  # noqa: B023, E731
             count(f"{case.name}, backward", [*case.inputs, grad], case.backward_macs, backward)
