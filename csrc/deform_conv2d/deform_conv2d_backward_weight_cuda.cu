@@ -1,5 +1,7 @@
 // Deformable convolution, gradient of weight: rows are channels of one tap, columns the outputs of a group, the depth
 // runs over output pixels, which are gathered anew. Splits of the depth keep many multiprocessors busy.
+// Warps ask for four to seven times the bytes of the tensors (docs/cuda-report.md): every tap gathers the picture
+// again, and every tile of channels reads the gradient of the output, mostly from caches.
 #include "deform_conv2d/deform_conv2d_dispatch.h"
 #include "deform_conv2d/deform_conv2d_sampling.h"
 #include "deform_conv2d/deform_conv2d_tiles.h"

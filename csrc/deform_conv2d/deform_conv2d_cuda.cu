@@ -1,6 +1,8 @@
 // Deformable convolution, forward: rows are output pixels, columns the outputs of a group, the depth runs over
 // segments, taps and channels. While tensor cores multiply a step, the corners of the next one are on their way into
 // registers and the weights of the one after into shared memory.
+// Warps ask for about six times the bytes of the tensors (docs/cuda-report.md): four corners a sample, nine taps, and
+// the weights once a tile. Nearly all of it comes from caches, since samples of neighbours share their corners.
 #include "deform_conv2d/deform_conv2d_dispatch.h"
 #include "deform_conv2d/deform_conv2d_sampling.h"
 #include "deform_conv2d/deform_conv2d_tiles.h"

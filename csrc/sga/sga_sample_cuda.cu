@@ -1,4 +1,6 @@
 // sga_sample on CUDA: one elementwise pass, 16 bytes of v a thread and turn, whose noise is that of the CPU kernels.
+// Beside half types, a thread's floats are 32 bytes, in two requests that share their sectors: warps ask for up to 1.5
+// times the bytes, and the L1 cache merges the halves.
 #include "common/checks.h"
 #include "common/elementwise_device.h"
 #include "common/philox.h"
