@@ -19,6 +19,28 @@ struct Gradients {
   Global<const float> scale;
 };
 
+// One step after the other: segments of an offset group, tiles of their channels, and the depth, which are the outputs
+// of the segment's group.
+template <class M, int COLUMNS>
+struct Step {
+  int segment, group, channel = 0, depth = 0;
+
+  __device__ Step(const DeformConv2dSizes& s, int first_segment)
+      : segment(first_segment), group(first_segment / (s.segments / s.groups)) {}
+
+  __device__ bool completes(const DeformConv2dSizes& s) const { return depth + M::DEPTH >= s.outputs; }
+  __device__ void advance(const DeformConv2dSizes& s) {
+    depth += M::DEPTH;
+    if (depth < s.outputs) return;
+    depth = 0;
+    channel += COLUMNS;
+    if (channel < s.segment) return;
+    channel = 0;
+    ++segment;
+    group = segment / (s.segments / s.groups);
+  }
+};
+
 template <class M, int NT>
 struct BackwardMemory {
   static constexpr int ROWS = 64, COLUMNS = 32 * NT, STAGES = 3;
@@ -72,25 +94,22 @@ __global__ void __launch_bounds__(THREADS, 2)
     store_vec(fractions + 4 * thread, Vec<float, 4>{{c.down, c.right, d.mask, 0}});
   }
 
-  // Steps: segments of the offset group, tiles of their channels, and the depth, which are the outputs of their group.
   const int segments = s.segments / s.offset_groups;
-  const int tiles = (s.segment + COLUMNS - 1) / COLUMNS, depth_steps = (s.outputs + M::DEPTH - 1) / M::DEPTH;
-  const int steps = segments * tiles * depth_steps;
-  const auto segment_of = [&](int step) { return offset_group * segments + step / (tiles * depth_steps); };
-  const auto channel_of = [&](int step) { return step / depth_steps % tiles * COLUMNS; };
+  const int steps = segments * ((s.segment + COLUMNS - 1) / COLUMNS) * ((s.outputs + M::DEPTH - 1) / M::DEPTH);
+  Step<M, COLUMNS> fetched(s, offset_group * segments), current = fetched;
   const auto fetch_step = [&](int step) {
     if (step < steps) {
-      const int segment = segment_of(step), channel = channel_of(step), depth = step % depth_steps * M::DEPTH;
-      const int group = segment / (s.segments / s.groups), stage = step % STAGES;
+      const int group = fetched.group, channel = fetched.channel, depth = fetched.depth, stage = step % STAGES;
       fetch<M, ROWS, M::DEPTH>(a + stage * Memory::A, Memory::STRIDE, [&](int r, int k) {
         return Source<T>{grad_output + ((int64_t{first_row + r} * s.groups + group) * s.outputs + depth + k),
                          first_row + r < pixels && depth + k < s.outputs};
       });
-      const int64_t row = (int64_t{segment} * taps + tap) * s.segment + channel;
+      const int64_t row = (int64_t{fetched.segment} * taps + tap) * s.segment + channel;
       fetch<M, COLUMNS, M::DEPTH>(b + stage * Memory::B, Memory::STRIDE, [&](int c, int k) {
         return Source<T>{weight + ((row + c) * s.outputs + depth + k),
                          channel + c < s.segment && depth + k < s.outputs};
       });
+      fetched.advance(s);
     }
     cp_async_commit();
   };
@@ -100,9 +119,9 @@ __global__ void __launch_bounds__(THREADS, 2)
   static_assert(LANES <= 32, "a row belongs to one warp");
   const int lane = thread % LANES, pass_row = thread / 32 * 8 + thread % 32 / LANES;
   float sums[PASSES][3] = {};  // over channels: gradients of mask, y and x
-  const auto scatter = [&](int segment, int channel) {
-    if (channel + 4 * lane >= s.segment) return;
-    const int64_t column = int64_t{segment} * s.segment + channel + 4 * lane;
+  const auto scatter = [&] {
+    if (current.channel + 4 * lane >= s.segment) return;
+    const int64_t column = int64_t{current.segment} * s.segment + current.channel + 4 * lane;
 #pragma unroll
     for (int pass = 0; pass < PASSES; ++pass) {
       const int row = pass_row + pass * (32 / LANES);
@@ -133,14 +152,14 @@ __global__ void __launch_bounds__(THREADS, 2)
   const Place place = warp_place<2, NT>();
   fetch_step(0);
   fetch_step(1);
-  for (int step = 0; step < steps; ++step) {
+  for (int step = 0; step < steps; ++step, current.advance(s)) {
     cp_async_wait<1>();
     __syncthreads();
     fetch_step(step + 2);
     const int stage = step % STAGES;
     multiply<M, Stored::along, Stored::along>(acc, a + stage * Memory::A, Memory::STRIDE, b + stage * Memory::B,
                                               Memory::STRIDE, place);
-    if ((step + 1) % depth_steps != 0) continue;
+    if (!current.completes(s)) continue;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -153,7 +172,7 @@ __global__ void __launch_bounds__(THREADS, 2)
       }
     }
     __syncthreads();
-    scatter(segment_of(step), channel_of(step));
+    scatter();
   }
 
   if (!gradients.offset && !gradients.mask) return;

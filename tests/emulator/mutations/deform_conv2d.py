@@ -47,7 +47,7 @@ MUTANTS = [
     ("backward: offset without mask", BACKWARD, "factor * sums[pass][1]", "sums[pass][1]"),
     ("backward: columns instead of rows", BACKWARD, "k % 2 == 0 ? -row_weight", "k < 2 ? -row_weight"),
     ("backward: not scaled", BACKWARD, "llrintf(sample[i] * scale)", "llrintf(sample[i])"),
-    ("backward: channels of the next tile", BACKWARD, "if (channel + 4 * lane >= s.segment) return;", ""),
+    ("backward: channels of the next tile", BACKWARD, "if (current.channel + 4 * lane >= s.segment) return;", ""),
     ("weight: splits too short", WEIGHT, "(all_steps + static_cast<int>(gridDim.z) - 1) / static_cast<int>(gridDim.z)",
      "all_steps / static_cast<int>(gridDim.z)"),
     ("weight: plan a step late", WEIGHT, "write_plan(step + 2);", "write_plan(step + 1);"),
