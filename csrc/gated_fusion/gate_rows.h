@@ -10,6 +10,7 @@
 #endif
 
 #include "common/half.h"
+#include "gated_fusion/gate_exponential.h"
 #include "gated_fusion/gate_variants.h"
 
 namespace pylatent::gated_fusion {
@@ -25,57 +26,46 @@ inline int block_size(int64_t left) {
 
 inline int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// exp of x in [-87, 87] ([-708, 708] for double); NaN stays NaN. With magic added, the low bits of t hold the nearest
-// integer n to x / ln 2; exp x = 2^n exp(x - n ln 2), the latter by a polynomial.
-inline float exponential(float x) {
-  const float t = x * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
-  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &t, 4);
-  bits = (bits << 23) + 0x3f800000u;
-  float scale;
-  std::memcpy(&scale, &bits, 4);
-  return p * scale;
+template <class F, class V = typename Vector<F>::type>
+void get(V& to, const F* from) {
+  std::memcpy(&to, from, sizeof(V));
+}
+template <class F, class V = typename Vector<F>::type>
+void put(F* to, const V& from) {
+  std::memcpy(to, &from, sizeof(V));
 }
 
-inline double exponential(double x) {
-  const double t = x * 1.4426950408889634 + 6755399441055744.0, n = t - 6755399441055744.0;
-  const double r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
-  double p = 1.0 / 6227020800.0;  // Taylor series to degree 13: the rest is below 5e-18
-  p = p * r + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  p = p * (r * r) + r + 1.0;
-  uint64_t bits;
-  std::memcpy(&bits, &t, 8);
-  bits = (bits << 52) + (uint64_t{1023} << 52);
-  double scale;
-  std::memcpy(&scale, &bits, 8);
-  return p * scale;
-}
-
-// -x within the range of `exponential`; NaN stays NaN. To be used in a loop of its own: before a division in the same
-// loop, compilers divide separately for the three cases.
+// result = (u + bias_u) sigmoid(gate), gate = v + bias_v.
 template <class F>
-F argument_of(F x) {
-  constexpr F most = sizeof(F) == 4 ? 87 : 708;
-  const F below = -x > most ? most : -x;
-  return below < -most ? -most : below;
+void forward_block(const F* u, const F* v, const F* bias_u, const F* bias_v, F* result, F* gate, int n) {
+  using V = typename Vector<F>::type;
+  for (int i = 0; i < padded(n); i += int(sizeof(V) / sizeof(F))) {
+    V x, y, bias, e;
+    get(x, v + i);
+    get(bias, bias_v + i);
+    x += bias;
+    put(gate + i, x);
+    exponential(x, e);
+    get(y, u + i);
+    get(bias, bias_u + i);
+    y = (y + bias) / (F(1) + e);
+    put(result + i, y);
+  }
+}
+
+template <class F>
+void backward_block(const F* grad, const F* out, const F* gate, F* grad_u, F* grad_v, int n) {
+  using V = typename Vector<F>::type;
+  for (int i = 0; i < padded(n); i += int(sizeof(V) / sizeof(F))) {
+    V g, x, e, y;
+    get(x, gate + i);
+    exponential(x, e);
+    const V sigmoid = F(1) / (F(1) + e);
+    get(g, grad + i);
+    get(y, out + i);
+    put(grad_u + i, g * sigmoid);
+    put(grad_v + i, g * y * (e * sigmoid));
+  }
 }
 
 inline void convert(const bf16* from, float* to, int n) {
@@ -143,7 +133,7 @@ void fill(F (&buffer)[kBlock], F value, int64_t columns) {
 template <class Work, class T, class F>
 void forward_rows(const Forward& job, int64_t begin, int64_t end) {
   const Shape& shape = job.shape;
-  alignas(64) F load_u[kBlock], load_v[kBlock], same_u[kBlock], same_v[kBlock], argument[kBlock], result[kBlock];
+  alignas(64) F load_u[kBlock], load_v[kBlock], same_u[kBlock], same_v[kBlock], result[kBlock], gate[kBlock];
   for (int64_t row = begin; row < end; ++row) {
     const F *bias_u = static_cast<const F*>(job.bias_u), *bias_v = static_cast<const F*>(job.bias_v);
     if (!shape.channels_last) {
@@ -157,12 +147,8 @@ void forward_rows(const Forward& job, int64_t begin, int64_t end) {
       const int64_t at = row * shape.columns + column;
       const F* u = load(static_cast<const Work*>(job.u) + at, load_u, n);
       const F* v = load(static_cast<const Work*>(job.v) + at, load_v, n);
-      for (int i = 0; i < padded(n); ++i) argument[i] = argument_of(v[i] + bias_v[i]);
-      if (job.gate != nullptr) {  // last, for it may be v
-        for (int i = 0; i < padded(n); ++i) result[i] = v[i] + bias_v[i];
-        convert(result, static_cast<T*>(job.gate) + at, n);
-      }
-      for (int i = 0; i < padded(n); ++i) result[i] = (u[i] + bias_u[i]) / (F(1) + exponential(argument[i]));
+      forward_block(u, v, bias_u, bias_v, result, gate, n);
+      if (job.gate != nullptr) convert(gate, static_cast<T*>(job.gate) + at, n);
       convert(result, static_cast<T*>(job.out) + at, n);
       if (shape.channels_last) {
         bias_u += n;
@@ -193,7 +179,7 @@ void accumulate(const F* x, F* sums, int n) {
 template <class Work, class T, class F>
 void backward_rows(const Backward& job, int64_t begin, int64_t end, F* sums_u, F* sums_v) {
   const Shape& shape = job.shape;
-  alignas(64) F load_grad[kBlock], load_out[kBlock], load_gate[kBlock], u[kBlock], v[kBlock], argument[kBlock];
+  alignas(64) F load_grad[kBlock], load_out[kBlock], load_gate[kBlock], u[kBlock], v[kBlock];
   for (int64_t row = begin; row < end; ++row) {
     F sum_u = 0, sum_v = 0;
     for (int64_t column = 0; column < shape.columns; column += block_size(shape.columns - column)) {
@@ -202,12 +188,7 @@ void backward_rows(const Backward& job, int64_t begin, int64_t end, F* sums_u, F
       const F* grad = load(static_cast<const T*>(job.grad) + at, load_grad, n);
       const F* out = load(static_cast<const T*>(job.out) + at, load_out, n);
       const F* gate = load(static_cast<const T*>(job.gate) + at, load_gate, n);
-      for (int i = 0; i < padded(n); ++i) argument[i] = argument_of(gate[i]);
-      for (int i = 0; i < padded(n); ++i) {
-        const F e = exponential(argument[i]), sigmoid = F(1) / (F(1) + e);
-        u[i] = grad[i] * sigmoid;
-        v[i] = grad[i] * out[i] * (e * sigmoid);
-      }
+      backward_block(grad, out, gate, u, v, n);
       convert(u, static_cast<Work*>(job.grad_u) + at, n);
       convert(v, static_cast<Work*>(job.grad_v) + at, n);
       if (sums_u == nullptr) continue;
