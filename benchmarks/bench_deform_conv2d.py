@@ -40,7 +40,8 @@ Calls = dict[str, Callable[[], Any]]
 LATENTS = ((14, 14), (32, 48), (68, 120))
 TARGETS = [(1, 192, 32, 48), (1, 320, 32, 48)]
 GRID = [(batch, c, *size) for c in (128, 192, 320) for size in LATENTS for batch in (1, 8) if batch * size[0] <= 256]
-OURS, PEER, CEILING = "pylatent", "torchvision", "dense convolution"
+SIDES = ["pylatent", "torchvision", "dense convolution", "onnxruntime", "openvino"]
+OURS, PEER, CEILING = SIDES[:3]
 TOLERANCE = 1e-4  # of the root mean square
 
 
@@ -209,12 +210,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for panel, name in zip(panels, ("forward", "forward+backward"), strict=True):
         chosen = [r for r in rows if r["pass"] == name and r["threads"] == 1 and r["shape"][0] == 1]
-        for side in sorted({side for r in chosen for side in r["us"]}):
+        for side in SIDES:
             for c, marker in ((128, "v"), (192, "o"), (320, "^")):
-                points = [(r["shape"][2] * r["shape"][3], r["us"][side] / 1e3) for r in chosen if r["shape"][1] == c]
-                color = f"C{[OURS, PEER, CEILING, 'onnxruntime', 'openvino'].index(side)}"
-                label = side if c == 192 else None
-                panel.loglog(*zip(*sorted(set(points)), strict=True), marker=marker, color=color, label=label)
+                same = [r for r in chosen if r["shape"][1] == c and side in r["us"]]
+                points = [(r["shape"][2] * r["shape"][3], r["us"][side] / 1e3) for r in same]
+                style = {"marker": marker, "color": f"C{SIDES.index(side)}", "label": side if c == 192 else None}
+                if points:
+                    panel.loglog(*zip(*points, strict=True), **style)
         panel.set(title=f"{name}, one thread, 128 (v), 192 (o), 320 (^) channels", xlabel="pixels of the latent")
         panel.set_ylabel("milliseconds")
         panel.grid(alpha=0.3)
