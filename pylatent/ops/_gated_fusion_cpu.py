@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._gated_fusion_layout import empty_output, empty_sums, in_layout, is_channels_last
+from pylatent.ops._gated_fusion_layout import empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -122,7 +122,7 @@ def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tenso
         last,
         _native.thread_count(),
     )
-    return grad_u, grad_v, grad.new_empty(0) if partial is None else partial.sum(1)
+    return grad_u, grad_v, grad.new_empty(0, dtype=sum_dtype(out.dtype)) if partial is None else partial.sum(1)
 
 
 def _tiles(x: Tensor, channels_last: bool) -> tuple[Tensor, ...]:
