@@ -118,6 +118,7 @@ def test_misaligned_views(device, classes):
     """Tensors that do not begin at a multiple of 16 bytes."""
     v, noise = latents(device, (300,))[1:], gumbel(device, classes, (300,))
     check(v, 0.6, noise[:, 1:], "ssl", classes)
+    check(latents(device, (301,))[1:], 0.6, noise, "ssl", classes)  # as many as would allow vectors
     check(v[:-1], 0.6, noise[:, 2:].contiguous(), "linear", classes)
 
 
