@@ -21,11 +21,13 @@ struct Avx2 {
   static I set_int(int32_t x) { return _mm256_set1_epi32(x); }
 
   static F load(const float* p) { return _mm256_loadu_ps(p); }
+  static I load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static F load(const bf16* p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_half(p)), 16));
   }
   static F load(const f16* p) { return _mm256_cvtph_ps(load_half(p)); }
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  static void store(int32_t* p, I x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
   static void store(bf16* p, F x) {
     const I bits = _mm256_castps_si256(x);
     const I odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), set_int(1));

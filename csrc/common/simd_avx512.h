@@ -21,11 +21,13 @@ struct Avx512 {
   static I set_int(int32_t x) { return _mm512_set1_epi32(x); }
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static I load(const int32_t* p) { return _mm512_loadu_si512(p); }
   static F load(const bf16* p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_half(p)), 16));
   }
   static F load(const f16* p) { return _mm512_cvtph_ps(load_half(p)); }
   static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static void store(int32_t* p, I x) { _mm512_storeu_si512(p, x); }
   static void store(bf16* p, F x) {
     const I bits = _mm512_castps_si512(x);
     const I odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), set_int(1));

@@ -61,8 +61,9 @@ struct Scalar {
   }
   // x 2^n for integral n, zero below the normal numbers.
   __host__ __device__ static F scale(F x, F n) {
-    if (!(n >= -125.0f)) return n < -125.0f ? 0.0f : n;
-    return bit_cast<float>(bit_cast<int32_t>(x) + (static_cast<int32_t>(n < 127.0f ? n : 127.0f) << 23));
+    const F bounded = n < 127.0f ? (n > -126.0f ? n : -126.0f) : 127.0f;
+    const F scaled = bit_cast<float>(bit_cast<int32_t>(x) + static_cast<int32_t>(bounded) * (1 << 23));
+    return (n < -125.0f ? 0.0f : scaled) + (n - n);  // NaN stays NaN
   }
   __host__ __device__ static F exp(F x) { return simd::exp<Scalar>(x); }
   __host__ __device__ static F log(F x) { return simd::log<Scalar>(x); }

@@ -11,7 +11,7 @@ namespace pylatent::gaussian {
 namespace {
 
 template <class S, class T>
-void forward(const void* q, const void* scale, float* bits_out, int64_t count) {
+[[gnu::flatten]] void forward(const void* q, const void* scale, float* bits_out, int64_t count) {
   const Input<S, T> q_in(static_cast<const T*>(q), count), scale_in(static_cast<const T*>(scale), count);
   Output<S, float> out(bits_out, count);
   for (int64_t i = 0; i < count; i += S::width) {
@@ -21,7 +21,8 @@ void forward(const void* q, const void* scale, float* bits_out, int64_t count) {
 }
 
 template <class S, class T>
-void backward(const float* grad, const void* q, const void* scale, void* grad_q, void* grad_scale, int64_t count) {
+[[gnu::flatten]] void backward(const float* grad, const void* q, const void* scale, void* grad_q, void* grad_scale,
+                               int64_t count) {
   const Input<S, float> grad_in(grad, count);
   const Input<S, T> q_in(static_cast<const T*>(q), count), scale_in(static_cast<const T*>(scale), count);
   Output<S, T> q_out(static_cast<T*>(grad_q), count), scale_out(static_cast<T*>(grad_scale), count);

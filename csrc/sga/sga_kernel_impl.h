@@ -15,51 +15,68 @@
 namespace pylatent::sga {
 namespace {
 
-template <class S, Method method, int Classes, bool Slope>
-void samples(const SgaSettings& settings, const float* const (&noise)[3], const float* v, float* value, float* slope,
-             int64_t first, int64_t count) {
-  using F = typename S::F;
-  const Parameters<S> p(settings.tau, settings.a, settings.r, settings.rest, settings.n);
-  const typename S::Rounds rounds(settings.key);
-  constexpr int kVectors = Classes == 2 ? 4 : 2;
-  for (int64_t i = 0; i < count; i += kVectors * S::width) {
-    F up[kVectors], down[kVectors];
-    if (settings.key != nullptr) {
-      typename S::I words[4];
-      S::template words<Classes>(settings.key, rounds, (first + i) / kVectors, words);
-      for (auto& word : words) word = S::template shift_right_logical<1>(word);
-      for (int j = 0; j < kVectors; ++j) {
-        if constexpr (Classes == 2) {
-          up[j] = noise_of_two<S>(words[j]);
-        } else {
-          noise_of_three<S>(words[2 * j], words[2 * j + 1], up[j], down[j]);
-        }
-      }
-    } else {
-      for (int j = 0; j < kVectors; ++j) {
-        const int64_t at = i + j * S::width;
-        const F lowest = S::load(noise[0] + at), next = S::load(noise[1] + at);
-        if constexpr (Classes == 2) {
-          up[j] = next - lowest;
-        } else {
-          up[j] = S::load(noise[2] + at) - next;
-          down[j] = lowest - next;
-        }
-      }
-    }
-    for (int j = 0; j < kVectors; ++j) {
-      const int64_t at = i + j * S::width;
-      Sample<S> sample;
-      if constexpr (Classes == 2) {
-        sample = two_classes<S, method>(S::load(v + at), up[j], p);
-      } else {
-        sample = three_classes<S, method>(S::load(v + at), up[j], down[j], p);
-      }
-      S::store(value + at, sample.value);
-      if constexpr (Slope) S::store(slope + at, sample.slope);
+// The words of a block, 31 bits each: `second` is for three classes.
+struct Words {
+  alignas(64) int32_t first[kBlock], second[kBlock];
+};
+
+template <class S, int Classes>
+[[gnu::flatten]] void draw(const int64_t* key, int64_t first, int64_t count, Words& words) {
+  const typename S::Rounds rounds(key);
+  constexpr int kElements = Classes == 2 ? 4 : 2;  // of a Philox block
+  for (int64_t i = 0; i < count; i += kElements * S::width) {
+    typename S::I drawn[4];
+    S::template words<Classes>(key, rounds, (first + i) / kElements, drawn);
+    for (int j = 0; j < 4; ++j) {
+      int32_t* to =
+          Classes == 2 ? words.first + j * S::width : (j % 2 == 0 ? words.first : words.second) + j / 2 * S::width;
+      S::store(to + i, S::template shift_right_logical<1>(drawn[j]));
     }
   }
 }
+
+template <class S, Method method, bool Slope, class Noise>
+[[gnu::flatten]] void samples(const SgaSettings& settings, const Noise& noise, const float* v, float* value,
+                              float* slope, int64_t count) {
+  const Parameters<S> p(settings.tau, settings.a, settings.r, settings.rest, settings.n);
+  for (int64_t i = 0; i < count; i += S::width) {
+    const Sample<S> sample = noise.template sample<S, method>(S::load(v + i), i, p);
+    S::store(value + i, sample.value);
+    if (Slope) S::store(slope + i, sample.slope);
+  }
+}
+
+template <int Classes>
+struct DrawnNoise {
+  const Words& words;
+
+  template <class S, Method method>
+  Sample<S> sample(typename S::F v, int64_t i, const Parameters<S>& p) const {
+    const typename S::I first = S::load(words.first + i);
+    if constexpr (Classes == 2) {
+      return two_classes<S, method>(v, noise_of_two<S>(first), p);
+    } else {
+      typename S::F up, down;
+      noise_of_three<S>(first, S::load(words.second + i), up, down);
+      return three_classes<S, method>(v, up, down, p);
+    }
+  }
+};
+
+template <int Classes>
+struct GivenNoise {
+  const float *lowest, *next, *highest;
+
+  template <class S, Method method>
+  Sample<S> sample(typename S::F v, int64_t i, const Parameters<S>& p) const {
+    const typename S::F low = S::load(lowest + i), middle = S::load(next + i);
+    if constexpr (Classes == 2) {
+      return two_classes<S, method>(v, middle - low, p);
+    } else {
+      return three_classes<S, method>(v, S::load(highest + i) - middle, low - middle, p);
+    }
+  }
+};
 
 template <class S, class T, Method method, int Classes, bool Slope>
 void block(const SgaSettings& settings, const void* v, void* value, float* slope, int64_t first, int64_t count,
@@ -68,16 +85,17 @@ void block(const SgaSettings& settings, const void* v, void* value, float* slope
   Output<S, T> value_out(static_cast<T*>(value), count);
   Output<S, float> slope_out(slope, count);
   const int64_t padded = (count + kStep - 1) / kStep * kStep;
-  const auto run = [&](const float* const(&noise)[3]) {
-    samples<S, method, Classes, Slope>(settings, noise, v_in.data(), value_out.data(), slope_out.data(), first, padded);
+  const auto run = [&](const auto& noise) {
+    samples<S, method, Slope>(settings, noise, v_in.data(), value_out.data(), slope_out.data(), padded);
   };
   if (settings.noise == nullptr) {
-    run({nullptr, nullptr, nullptr});
+    Words words;
+    draw<S, Classes>(settings.key, first, padded, words);
+    run(DrawnNoise<Classes>{words});
   } else {
     const float* from = settings.noise + first;
-    const Input<S, float> one(from, count), two(from + total, count);
-    const Input<S, float> three(from + (Classes - 1) * total, count);
-    run({one.data(), two.data(), three.data()});
+    const Input<S, float> one(from, count), two(from + total, count), three(from + (Classes - 1) * total, count);
+    run(GivenNoise<Classes>{one.data(), two.data(), three.data()});
   }
   value_out.finish();
   if (Slope) slope_out.finish();
