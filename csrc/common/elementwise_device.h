@@ -14,6 +14,7 @@ namespace {
 // The policy of formulas over one lane (simd_scalar.h), with the device's own exp, log and division.
 struct DeviceMath : Scalar {
   __device__ static float exp(float x) { return fast_exp(x); }
+  __device__ static float log_near_one(float x) { return fast_log(x); }
   __device__ static float log(float x) { return fast_log(x); }
   __device__ static float divide(float a, float b) { return fast_divide(a, b); }
 };

@@ -82,6 +82,7 @@ struct Avx2 {
     return _mm256_blendv_ps(bounded, n, _mm256_cmp_ps(n, n, _CMP_UNORD_Q));
   }
   static F exp(F x) { return simd::exp<Avx2>(x); }
+  static F log_near_one(F x) { return simd::log<Avx2>(x); }
   static F log(F x) { return simd::log<Avx2>(x); }
 
  private:

@@ -92,6 +92,7 @@ struct Avx512 {
     const F p = fma(fma(set(5.55041087e-2f), rest, set(2.40226507e-1f)), rest, set(6.93147181e-1f));
     return _mm512_scalef_ps(fma(power * rest, p, power), n);  // scalef rounds n down
   }
+  static F log_near_one(F x) { return simd::log<Avx512>(x); }
   static F log(F x) {
     const F inverse =
         _mm512_setr_ps(0.969696999f, 0.914285719f, 0.864864886f, 0.820512831f, 0.780487776f, 0.744186044f, 0.711111128f,

@@ -66,6 +66,7 @@ struct Scalar {
     return (n < -125.0f ? 0.0f : scaled) + (n - n);  // NaN stays NaN
   }
   __host__ __device__ static F exp(F x) { return simd::exp<Scalar>(x); }
+  __host__ __device__ static F log_near_one(F x) { return simd::log<Scalar>(x); }  // with all its digits
   __host__ __device__ static F log(F x) { return simd::log<Scalar>(x); }
 };
 

@@ -60,7 +60,7 @@ __host__ __device__ inline Bin<S> bin_of(typename S::F q, typename S::F scale) {
 template <class S>
 __host__ __device__ inline typename S::F bits(typename S::F q, typename S::F scale) {
   const typename S::F mass = S::max(S::set(kLikelihoodBound), bin_of<S>(q, scale).mass);
-  return S::set(-1.44269504f) * S::log(mass);
+  return S::set(-1.44269504f) * S::log_near_one(mass);
 }
 
 template <class S>
