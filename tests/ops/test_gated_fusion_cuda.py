@@ -168,3 +168,19 @@ def test_float32_is_as_exact_as_its_products(device):
     torch.backends.cuda.matmul.allow_tf32 = before
     assert errors[0] < 3e-6
     assert errors[1] > 20 * errors[0]
+
+
+@pytest.mark.parametrize("pixels", [131, 258, 516, 1032])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_rows_that_take_a_block(device, dtype, pixels):
+    """Gradients of long rows, moved by 1, 2, 4 or 8 elements. Those of the weights, torch's sums, are not looked at."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((1, 2, 1, pixels), (1, 2, 1, pixels), (2, 2), (2, 2), (2,), (2,))
+    mine = [torch.randn(n, generator=generator).to(device, dtype).requires_grad_() for n in sizes]
+    exact = [t.detach().cpu().double().requires_grad_() for t in mine]
+    out, expected = gated_fusion(*mine, backend="native"), gated_fusion_reference(*exact)
+    grad = torch.randn(expected.shape, generator=generator).to(dtype)
+    out.backward(grad.to(device))
+    expected.backward(grad.double())
+    for i in (0, 1, 4, 5):
+        assert_close(mine[i].grad, exact[i].grad, dtype)

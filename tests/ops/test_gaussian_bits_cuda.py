@@ -5,7 +5,7 @@ from __future__ import annotations
 import emulation
 import pytest
 import torch
-from test_gaussian_bits import check, tensors
+from test_gaussian_bits import DTYPES, check, tensors
 
 from pylatent import _native
 from pylatent.ops import gaussian_bits
@@ -23,18 +23,20 @@ def test_more_elements_than_the_grid_has_threads(device):
             emulation.module("_emulated").set_multiprocessors(4)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("unaligned", ["q", "scales", "the gradient"])
-def test_views_that_are_not_aligned(device, unaligned):
+def test_views_that_are_not_aligned(device, unaligned, dtype):
     def place(name, x):
-        room = torch.empty(x.numel() + 1, device=x.device)
+        room = torch.empty(x.numel() + 1, dtype=x.dtype, device=x.device)
         return room[1:].copy_(x) if name == unaligned else x
 
     def run(place):
         q, scales = (
-            place(name, x).requires_grad_() for name, x in zip(("q", "scales"), tensors(device, (130,)), strict=True)
+            place(name, x).requires_grad_()
+            for name, x in zip(("q", "scales"), tensors(device, (130,), dtype), strict=True)
         )
         bits = gaussian_bits(q, scales, backend="native")
-        grad = place("the gradient", torch.ones_like(q))
+        grad = place("the gradient", torch.ones_like(q, dtype=torch.float32))
         return [bits.detach(), *torch.autograd.grad(bits, (q, scales), grad)]
 
     for found, expected in zip(run(place), run(lambda name, x: x), strict=True):
