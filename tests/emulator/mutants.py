@@ -113,6 +113,7 @@ def build(module: str, mutant: Mutant | None, where: Path) -> None:
             input_ = command.index("-c") + 1
             command[input_] = str(copy if source == original.resolve() else source)
             command[1:1] = [f"-I{where / 'csrc'}", f"-I{source.parent}", "-w"]
+            command.append("-O1")  # compiles in half the time
             done = subprocess.run(command, cwd=BUILD, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(f"{mutant.name}: does not compile\n{done.stderr[-3000:]}")
