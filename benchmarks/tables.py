@@ -36,7 +36,7 @@ def main() -> int:
 
 def with_tables(text: str) -> str:
     """`text` with every marked section made anew. Raises ValueError where a marker is missing."""
-    for name, make in (("rd", rd_section), ("speed", speed_section)):
+    for name, make in (("rd", rd_section), ("speed", speed_section), ("operators", operators_section)):
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         if len(pattern.findall(text)) != 1:
             raise ValueError(f"README.md must have one section between `begin {name}` and `end {name}`")
@@ -86,6 +86,39 @@ def speed_section() -> str:
     for kind, make in (("codec", _codec_part), ("rans", _rans_part), ("compat", _compat_part)):
         parts += ["\n".join(make(_load(path.name))) + "\n" for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
     return "\n".join(parts)
+
+
+def operators_section() -> str:
+    """The fused operators on a CPU against their peers: one float32 latent, one thread."""
+    names = ("sga-sample", "gaussian-bits", "gated-fusion", "deform-conv2d")
+    results = {name: _load(f"{name}-zen5.json") for name in names}
+    found = results["deform-conv2d"]["environment"]
+    head = [
+        f"One latent of 32x48 (a picture of 768x512), float32, one thread ({results['sga-sample']['environment']['torch']}"
+        f" is torch's version, and beside torchvision {found['torchvision']} {found['torch']}; {found['processor']}). "
+        "Microseconds, and how many times as long the others take:",
+        "",
+    ]
+    rows = [cells for name in names for row in results[name]["rows"] if (cells := _operator_cells(name, row))]
+    return "\n".join(head + _table(["", "channels", "pylatent, µs", "others"], rows)) + "\n"
+
+
+def _operator_cells(name: str, row: dict[str, Any]) -> list[str] | None:
+    shape, threads = row["shape"], row["threads"]
+    wanted = {"dtype": "float32", "layout": "nchw"}
+    if threads != 1 or shape[0] != 1 or shape[2:] != [32, 48] or shape[1] not in (192, 320):
+        return None
+    if any(row.get(key, value) != value for key, value in wanted.items()):
+        return None
+    form = f" {row['method']}, {row['classes']} classes" if "method" in row else ""
+    ratios = {**row.get("ratio", row.get("over", {}))}
+    if "of_the_floor" in row:
+        ratios["its two convolutions alone"] = 1 / row["of_the_floor"]
+    ours = row.get("us", row.get("microseconds"))["pylatent"]
+    others = ", ".join(
+        f"{side} {ratio:.2f}x" if ratio < 10 else f"{side} {ratio:.0f}x" for side, ratio in ratios.items()
+    )
+    return [f"`{name.replace('-', '_')}`{form}, {row['pass']}", str(shape[1]), f"{ours:,.0f}", others]
 
 
 def _codec_part(result: dict[str, Any]) -> list[str]:
