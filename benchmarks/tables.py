@@ -92,10 +92,10 @@ def operators_section() -> str:
     """The fused operators on a CPU against their peers: one float32 latent, one thread."""
     names = ("sga-sample", "gaussian-bits", "gated-fusion", "deform-conv2d")
     results = {name: _load(f"{name}-zen5.json") for name in names}
-    found = results["deform-conv2d"]["environment"]
+    found, alone = results["deform-conv2d"]["environment"], results["sga-sample"]["environment"]["torch"]
     head = [
-        f"One latent of 32x48 (a picture of 768x512), float32, one thread ({results['sga-sample']['environment']['torch']}"
-        f" is torch's version, and beside torchvision {found['torchvision']} {found['torch']}; {found['processor']}). "
+        f"One latent of 32x48 (a picture of 768x512), float32, one thread (torch {alone}; {found['torch']} for the "
+        f"deformable convolution, beside torchvision {found['torchvision']}; {found['processor']}). "
         "Microseconds, and how many times as long the others take:",
         "",
     ]
