@@ -15,6 +15,7 @@ from torch import Tensor
 from pylatent import _native
 from pylatent.ops._deform_conv2d_blocks import GROUP, Block, blocks
 from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
+from pylatent.ops._products import product
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -64,9 +65,9 @@ def _add_block(call: _Call, input: Tensor, weight: Tensor, block: Block, total: 
                 terms = samples.mul_(kernel).unflatten(1, (-1, block.channels))
                 result[:, first:end].t().add_(terms.sum(1))
             elif channels_last:
-                result[:, first:end].t().add_(call.product(samples, kernel))
+                result[:, first:end].t().add_(product(samples, kernel))
             else:
-                result[:, first:end].add_(call.product(kernel, samples))
+                result[:, first:end].add_(product(kernel, samples))
 
 
 def backward(
@@ -127,16 +128,14 @@ def _backward_block(call: _Call, grad: Tensor, input: Tensor, weight: Tensor, bl
                 call.gather(b, block, first, end, pixels, columns)
             else:
                 columns = (
-                    by_output.repeat(1, call.n.taps).mul_(kernel)
-                    if block.depthwise
-                    else call.product(by_output, kernel.t())
+                    by_output.repeat(1, call.n.taps).mul_(kernel) if block.depthwise else product(by_output, kernel.t())
                 )
                 call.scatter(b, block, first, end, pixels, columns, grad_pixels, dots, grads, slices)
             if grads.weight.numel() and block.depthwise:
                 by_tap = columns.unflatten(1, (call.n.taps, block.channels))
                 grad_kernel.add_(by_tap.mul_(by_output[:, None]).sum(0).flatten())
             elif grads.weight.numel():
-                grad_kernel.add_(call.product(tile, columns.t()))
+                grad_kernel.add_(product(tile, columns.t()))
         if grad_pixels is not None:
             call.transpose(grad_pixels[:-1], grads.input[b, block.of_input].flatten(1))
     if grads.weight.numel():
@@ -166,13 +165,6 @@ class _Call:
         self.offset = offset.contiguous()
         self.mask = None if mask is None else mask.contiguous()
         self.outputs = n.out[0] * n.out[1]
-        # oneDNN's matrix product: twice as fast as MKL's, which torch.mm calls, on AMD's processors (Zen 5).
-        onednn = self.dtype == torch.float32 and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-        self.linear = torch.ops.mkldnn._linear_pointwise.default if onednn else None
-
-    def product(self, a: Tensor, b: Tensor) -> Tensor:
-        """a @ b.T"""
-        return a @ b.t() if self.linear is None else self.linear(a, b, None, "none", [], None)
 
     def tile_size(self, fixed: int, per_output: int) -> int:
         """Outputs of a tile, so that `fixed` elements and `per_output` for each output fit into the workspace."""

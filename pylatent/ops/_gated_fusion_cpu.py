@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pylatent import _native
 from pylatent.ops._gated_fusion_layout import empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
+from pylatent.ops._products import has_onednn, product
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -71,8 +72,10 @@ def forward(
     if out.numel() == 0:
         return out, gate
     outs, gates = _tiles(out, last), _tiles(gate, last) if save else ()
-    # Products go where out and gate will be, or into a workspace: in another dtype, or where the gate is not kept.
-    spare = () if work == dtype and save else _workspace.get(1 if work == dtype else 2, outs[0], work)
+    # torch.mm's products go where out and gate will be, or into a workspace: in another dtype, or where the gate is not
+    # kept. oneDNN's bring their own memory.
+    here = work == dtype and not has_onednn(work)
+    spare = () if (here and save) or has_onednn(work) else _workspace.get(1 if here else 2, outs[0], work)
     if work != dtype:
         weight_y, weight_s = weight_y.to(work), weight_s.to(work)
     bias_y, bias_s = (None if b is None else b.contiguous() for b in (bias_y, bias_s))
@@ -80,11 +83,14 @@ def forward(
     ys, ss = _tiles(in_layout(y, last), last), _tiles(in_layout(s, last), last)
     for i, out_tile in enumerate(outs):
         rows, columns = out_tile.shape
-        u = out_tile if work == dtype else _first(spare[1], rows)
-        v = gates[i] if save and work == dtype else _first(spare[0], rows)
+        if has_onednn(work):
+            u, v = _product(ys[i], weight_y, last), _product(ss[i], weight_s, last)
+        else:
+            u = _multiply(ys[i], weight_y, last, out_tile if here else _first(spare[1], rows))
+            v = _multiply(ss[i], weight_s, last, gates[i] if save and here else _first(spare[0], rows))
         native(
-            _multiply(ys[i], weight_y, last, u),
-            _multiply(ss[i], weight_s, last, v),
+            u.data_ptr(),
+            v.data_ptr(),
             _native.DTYPE_CODES[work],
             _pointer(bias_y),
             _pointer(bias_s),
@@ -138,15 +144,21 @@ def _first(x: Tensor, rows: int) -> Tensor:
     return x if x.shape[0] == rows else x[:rows]
 
 
-def _multiply(tile: Tensor, weight: Tensor, channels_last: bool, out: Tensor) -> int:
-    """Writes the product to `out` and returns its address."""
+def _product(tile: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
+    """The product in new memory, by oneDNN."""
+    tile = tile.to(weight.dtype)
+    return product(tile, weight) if channels_last else product(weight, tile.t())
+
+
+def _multiply(tile: Tensor, weight: Tensor, channels_last: bool, out: Tensor) -> Tensor:
+    """The product, written to `out`."""
     if tile.dtype != weight.dtype:
         tile = tile.to(weight.dtype)
     if channels_last:
         torch.mm(tile, weight.t(), out=out)
     else:
         torch.mm(weight, tile, out=out)
-    return out.data_ptr()
+    return out
 
 
 def _pointer(tensor: Tensor | None) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pylatent.ops._products import product
+
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether the operator works channels-last on `x`: it is stored so, or has one pixel a picture and is stored both
@@ -38,18 +40,21 @@ def convolve(x: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
     """The 1x1 convolution of `x` (B, K, H, W), stored so, with `weight` (C, K): (B, C, H, W), stored so."""
     batch, _, height, width = x.shape
     if channels_last:
-        out = torch.mm(pixel_rows(x), weight.t())
+        out = product(pixel_rows(x), weight)
         return out.view(batch, height, width, weight.shape[0]).permute(0, 3, 1, 2)
-    out = torch.bmm(weight.expand(batch, *weight.shape), x.flatten(2))
+    if batch == 1:
+        out = product(weight, x[0].flatten(1).t())
+    else:
+        out = torch.bmm(weight.expand(batch, *weight.shape), x.flatten(2))
     return out.view(batch, weight.shape[0], height, width)
 
 
 def weight_gradient(grad: Tensor, x: Tensor, channels_last: bool) -> Tensor:
     """Of `convolve`: the sum over pictures and pixels of grad (B, C, H, W) times x (B, K, H, W), both stored so."""
     if channels_last:
-        return torch.mm(pixel_rows(grad).t(), pixel_rows(x))
+        return product(pixel_rows(grad).t(), pixel_rows(x).t())
     if grad.shape[0] == 1:
-        return torch.mm(grad[0].flatten(1), x[0].flatten(1).t())
+        return product(grad[0].flatten(1), x[0].flatten(1))
     return torch.bmm(grad.flatten(2), x.flatten(2).mT).sum(0)
 
 
