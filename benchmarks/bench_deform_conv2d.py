@@ -64,9 +64,11 @@ class Problem:
             return torch.randn(*shape, generator=normal)
 
         plane = (height, width)
+        # In float32 as in float64, no sample lies at a whole coordinate, where the gradient of its offset jumps.
+        offset = (torch.floor(128 * draw(batch, 18, *plane)) + 0.5) / 64
         return cls(
             draw(batch, channels, *plane),
-            2 * draw(batch, 18, *plane),
+            offset,
             draw(channels, channels, 3, 3) / (9 * channels) ** 0.5,
             draw(channels),
             draw(batch, 9, *plane).sigmoid(),
