@@ -45,7 +45,7 @@ class Refined:
 
     latents: those of the best true loss seen for each picture, the start included; `codec.encode` codes them.
     best: their true loss. history: all readings, the first of the latents as analysed.
-    stopped: "steps", "time", "patience" or "asked". steps, seconds: what was spent.
+    stopped: "steps", "time", "patience", "asked", or "diverged": latents were no longer finite. steps, seconds: what was spent.
     """
 
     latents: Latents
@@ -135,12 +135,15 @@ class SgaPlus:
                     stopped = "time"
                     break
                 run.advance()
+                if run.step % every == 0 and not run.is_finite:
+                    stopped = "diverged"
+                    break
                 if run.step % every == 0 and run.step < steps:
                     stale = 0 if run.read(report) else stale + 1
                     if patience is not None and stale >= patience:
                         stopped = "patience"
                         break
-        if run.history[-1].step != run.step:
+        if run.history[-1].step != run.step and run.is_finite:
             run.read(report)
         return Refined(run.best_latents(), run.best, tuple(run.history), stopped, run.step, run.seconds)
 
@@ -203,6 +206,10 @@ class _Run:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def is_finite(self) -> bool:
+        return all(bool(torch.isfinite(level).all()) for level in self.latents.levels)
 
     @property
     def tau(self) -> float:

@@ -95,6 +95,14 @@ def test_never_worse(codec, x, uphill):
         assert torch.equal(level, first)
 
 
+def test_divergence_keeps_the_best(codec, x, monkeypatch):
+    monkeypatch.setattr(sga, "relaxed_loss", lambda *arguments: relaxed_loss(*arguments) * float("nan"))
+    refined = SgaPlus(codec, every=2).refine(x, lam=LAM, steps=10)
+    assert (refined.stopped, refined.steps) == ("diverged", 2)
+    assert torch.equal(refined.latents.levels[0], codec.analyze(x).levels[0])
+    assert SgaPlus(codec, every=20).refine(x, lam=LAM, steps=3).best.loss.isfinite().all()
+
+
 def test_reproducible(codec, x):
     sga = SgaPlus(codec, learning_rate=0.02, every=5)
     first, second = (sga.refine(x, lam=LAM, steps=5, seed=seed) for seed in (0, 0))
