@@ -51,8 +51,8 @@ def compress(
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. A target out of the
         model's range gives the nearest reachable file and a PylatentWarning that says what was reached.
     refine: steps of SGA+ refinement, or a `pylatent.refine.Plan`: a smaller file of the same or better quality, decoded
-        as any other; a step takes about as long as one or two encodings. A target is then reached by refining several times,
-        with another lambda where the model's qualities end.
+        as any other; a step takes about as long as one or two encodings. A target is then reached by refining several
+        times, with another lambda where the model's qualities end.
     model: a name, the path of a model file, or a codec from `load`.
     device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
     threads: CPU threads, torch's own number if not given.

@@ -45,7 +45,8 @@ class Refined:
 
     latents: those of the best true loss seen for each picture, the start included; `codec.encode` codes them.
     best: their true loss. history: all readings, the first of the latents as analysed.
-    stopped: "steps", "time", "patience", "asked", or "diverged": latents were no longer finite. steps, seconds: what was spent.
+    stopped: "steps", "time", "patience", "asked", or "diverged": latents were no longer finite. steps, seconds: what
+    was spent.
     """
 
     latents: Latents
