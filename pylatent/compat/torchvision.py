@@ -15,20 +15,16 @@ import contextlib
 import functools
 import importlib
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
 from pylatent import _native, ops
+from pylatent.compat._installation import Installation
 from pylatent.compat._patched import Patched, names_called
 from pylatent.ops.deform_conv2d import _why_not_native
-
-_lock = threading.Lock()
-_depth = 0
-_undo: Callable[[], None] | None = None
 
 
 def install() -> None:
@@ -38,33 +34,17 @@ def install() -> None:
         ImportError: torchvision is not installed.
         RuntimeError: the native core is missing (torchvision's own kernels are then faster).
     """
-    global _depth, _undo
-    with _lock:
-        if _depth == 0:
-            _undo = _replace()
-        _depth += 1
+    _installation.install()
 
 
 def uninstall() -> None:
     """Undoes one `install`; the last one restores every name. RuntimeError if not installed."""
-    global _depth, _undo
-    with _lock:
-        if _undo is None:
-            raise RuntimeError("pylatent is not installed in torchvision: `install` must be called first")
-        _depth -= 1
-        if _depth == 0:
-            _undo()
-            _undo = None
+    _installation.uninstall()
 
 
-@contextlib.contextmanager
-def installed() -> Iterator[None]:
+def installed() -> contextlib.AbstractContextManager[None]:
     """`install` for the time of a `with` block."""
-    install()
-    try:
-        yield
-    finally:
-        uninstall()
+    return _installation.installed()
 
 
 def _replace() -> Callable[[], None]:
@@ -118,3 +98,6 @@ class _DeformConv2d(Patched):
         if _why_not_native(input) is not None:
             return self.theirs.forward(self, input, offset, mask)
         return ops.deform_conv2d(input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask)
+
+
+_installation = Installation(_replace, "pylatent is not installed in torchvision")

@@ -19,10 +19,9 @@ import importlib
 import importlib.metadata
 import re
 import sys
-import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -31,15 +30,12 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
+from pylatent.compat._installation import Installation
 from pylatent.compat.compressai._coder import BufferedRansEncoder, RansDecoder, RansEncoder, pmf_to_quantized_cdf
 from pylatent.compat.compressai._tables import coder, prepare
 from pylatent.errors import PylatentWarning
 
 TESTED = ((1, 2, 6), (1, 2, 8))
-
-_lock = threading.Lock()
-_depth = 0
-_undo: Callable[[], None] | None = None
 
 
 def install() -> None:
@@ -50,33 +46,17 @@ def install() -> None:
         RuntimeError: the native core is missing (CompressAI's own coder is then faster), or this CompressAI lacks
             something that would have to be replaced.
     """
-    global _depth, _undo
-    with _lock:
-        if _depth == 0:
-            _undo = _replace_all()
-        _depth += 1
+    _installation.install()
 
 
 def uninstall() -> None:
     """Undoes one `install`; the last one restores every attribute of CompressAI. RuntimeError if not installed."""
-    global _depth, _undo
-    with _lock:
-        if _undo is None:
-            raise RuntimeError("pylatent's coder is not installed in CompressAI: `install` must be called first")
-        _depth -= 1
-        if _depth == 0:
-            _undo()
-            _undo = None
+    _installation.uninstall()
 
 
-@contextlib.contextmanager
-def installed() -> Iterator[None]:
+def installed() -> contextlib.AbstractContextManager[None]:
     """`install` for the time of a `with` block."""
-    install()
-    try:
-        yield
-    finally:
-        uninstall()
+    return _installation.installed()
 
 
 def _replace_all() -> Callable[[], None]:
@@ -149,7 +129,7 @@ def _warn_if_untested(version: str) -> None:
     numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
     if not TESTED[0] <= numbers <= TESTED[1]:
         message = f"pylatent has been tested with CompressAI 1.2.6 to 1.2.8, and this is {version}"
-        warnings.warn(message, PylatentWarning, stacklevel=5)
+        warnings.warn(message, PylatentWarning, stacklevel=6)
 
 
 def _rename(names: dict[int, tuple[Any, Any]]) -> list[tuple[ModuleType, str, Any]]:
@@ -281,3 +261,6 @@ def _round(inputs: Tensor, means: Tensor | None) -> np.ndarray | None:
 
 def _flat(values: Tensor) -> np.ndarray:
     return values.detach().reshape(-1).int().cpu().numpy()
+
+
+_installation = Installation(_replace_all, "pylatent's coder is not installed in CompressAI")
