@@ -23,6 +23,7 @@ class Refinement:
     steps: int
     method: str
     time_budget: float | None
+    lam: float | None = None
     interrupted: bool = field(default=False, init=False)
 
     @property
@@ -48,6 +49,7 @@ class Refinement:
             steps=steps,
             method=self.method,  # type: ignore[arg-type]  # checked above
             time_budget=self.time_budget,
+            lam=self.lam,
             report=report,
             stop=lambda: self.interrupted,
         )

@@ -39,6 +39,9 @@ def compress(
         int, typer.Option(min=0, help="Steps of refinement: a smaller file for more time; 500 is a good number.")
     ] = 0,
     refine_method: Annotated[str, typer.Option(help="ssl, atanh, linear, cosine, straight-through or noise.")] = "ssl",
+    refine_lambda: Annotated[
+        float | None, typer.Option(help="Weight of 255² MSE against bits per pixel; the model's own by default.")
+    ] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of refinement per picture.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
     device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
@@ -56,9 +59,10 @@ def compress(
     for name, target in (("--target-bpp", target_bpp), ("--target-psnr", target_psnr)):
         if target is not None and not 0 < target < math.inf:
             raise misused(f"{name} must be above 0, got {target:g}")
-    if time_budget is not None and not 0 < time_budget < math.inf:
-        raise misused(f"--time-budget must be above 0, got {time_budget:g}")
-    refinement = Refinement(refine, refine_method, time_budget)
+    for name, number in (("--time-budget", time_budget), ("--refine-lambda", refine_lambda)):
+        if number is not None and not 0 < number < math.inf:
+            raise misused(f"{name} must be above 0, got {number:g}")
+    refinement = Refinement(refine, refine_method, time_budget, refine_lambda)
     jobs = find_jobs(inputs, output, ".lat", is_picture)
     check_target(jobs[0].target)
     with failures_reported():

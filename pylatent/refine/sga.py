@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pylatent.codecs.latents import Latents
 from pylatent.codecs.rounding import Rounding, straight_through, uniform_noise
+from pylatent.errors import ModelError
 from pylatent.ops import sga_sample
 from pylatent.refine.objective import TrueLoss, relaxed_loss, true_loss
 from pylatent.refine.schedule import Annealing
@@ -114,7 +115,8 @@ class SgaPlus:
         seed: of the sampling; equal seeds give equal results on one machine unless a time budget ends the run.
         report: gets every reading. stop: asked before every step; true ends the run, with the best so far.
 
-        Raises ValueError for wrong arguments, ModelError for a codec without tables.
+        Raises ValueError for wrong arguments, ModelError for a codec without tables, or without `lam` if it does not
+        say with which it was trained.
         """
         self._check(x, steps, time_budget, patience)
         codec = self.codec
@@ -261,11 +263,13 @@ class _Run:
 def trained_lambda(codec: Codec, quality: tuple[float, ...] | None) -> float:
     """The weight of the distortion with which the model was trained, between integer qualities geometrically.
 
-    Raises ValueError if the model does not say, or if the pictures of the batch have different qualities.
+    Raises ModelError if the model does not say, ValueError if the pictures of the batch have different qualities.
     """
     lambdas = codec.lambdas
     if lambdas is None:
-        raise ValueError(f"model {codec.name} does not say with which lambda it was trained: give `lam`")
+        raise ModelError(
+            f"model {codec.name} does not say with which lambda it was trained: give `lam` (--refine-lambda)"
+        )
     if quality is None or len(lambdas) == 1:
         return lambdas[0]
     if len(set(quality)) > 1:

@@ -45,6 +45,14 @@ def test_time_budget_alone(folder):
     assert decompress("a.lat")
 
 
+def test_another_lambda(folder):
+    sizes = []
+    for lam in ("0.001", "0.2"):
+        assert run("compress", "a.png", "-o", f"{lam}.lat", "--refine", "30", "--refine-lambda", lam, "-q", "3") == 0
+        sizes.append(os.path.getsize(f"{lam}.lat"))
+    assert sizes[0] < sizes[1]
+
+
 @pytest.mark.filterwarnings("default::pylatent.errors.PylatentWarning")
 @pytest.mark.parametrize("target", [0.42, 1.0])
 def test_target(folder, target):
@@ -91,6 +99,7 @@ def test_ctrl_c_twice_gives_up(folder, monkeypatch):
     [
         (["--refine", "5", "--refine-method", "tanh"], "--refine-method must be one of atanh, linear"),
         (["--time-budget", "0"], "--time-budget must be above 0"),
+        (["--refine", "5", "--refine-lambda", "-1"], "--refine-lambda must be above 0"),
     ],
 )
 def test_wrong_options(folder, capsys, options, message):

@@ -9,6 +9,7 @@ from small_codec import make_codec, picture
 
 from pylatent import images, load
 from pylatent.codecs.rounding import nearest
+from pylatent.errors import ModelError
 from pylatent.refine import Annealing, SgaPlus, sga, true_loss
 from pylatent.refine.objective import relaxed_loss
 from pylatent.refine.sga import METHODS, trained_lambda
@@ -180,7 +181,7 @@ def test_annealing():
 
 def test_trained_lambda(codec):
     codec = make_codec()
-    with pytest.raises(ValueError, match="does not say with which lambda it was trained: give `lam`"):
+    with pytest.raises(ModelError, match="does not say with which lambda it was trained: give `lam`"):
         trained_lambda(codec, (1.0,))
     codec.lambdas = (0.01, 0.04, 0.08)
     assert [trained_lambda(codec, (q,)) for q in (1.0, 1.5, 3.0)] == pytest.approx([0.01, 0.02, 0.08])
@@ -220,13 +221,17 @@ def test_wrong_settings(codec, settings, message):
         ({"time_budget": 0}, "`time_budget` must be above 0"),
         ({"patience": 0}, "`patience` must be at least 1"),
         ({"lam": -1}, "`lam` must be above 0, got -1"),
-        ({"lam": None}, "give `lam`"),
         ({"quality": 9}, "`quality` must be from 1 to 4"),
     ],
 )
 def test_wrong_arguments(codec, x, arguments, message):
     with pytest.raises(ValueError, match=message):
         SgaPlus(codec).refine(x, **{"lam": LAM, **arguments})
+
+
+def test_unknown_lambda(codec, x):
+    with pytest.raises(ModelError, match="give `lam`"):
+        SgaPlus(codec).refine(x)
 
 
 def test_wrong_pixels(codec, x):
