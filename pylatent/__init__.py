@@ -36,7 +36,20 @@ _FUNCTIONS = {
     "show_config": "config",
     "unpatch": "compat.patch",
 }
-_MODULES = {"codecs", "coding", "compat", "entropy", "evaluation", "images", "layers", "ops", "refine", "train", "zoo"}
+_MODULES = {
+    "archive",
+    "codecs",
+    "coding",
+    "compat",
+    "entropy",
+    "evaluation",
+    "images",
+    "layers",
+    "ops",
+    "refine",
+    "train",
+    "zoo",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -68,13 +68,13 @@ class Bitstream:
         """The record's bytes; `context` is what precedes it (a file's header): covered by the CRC, not stored."""
         steps = 0 if self.quality is None else int(self.quality * QUALITY_STEPS)
         numbers = (*self.size, steps, len(self.sections), *map(len, self.sections))
-        body = b"".join((*map(_varint, numbers), self.index_crc.to_bytes(4, "little"), *self.sections))
+        body = b"".join((*map(varint, numbers), self.index_crc.to_bytes(4, "little"), *self.sections))
         return body + zlib.crc32(body, zlib.crc32(context)).to_bytes(4, "little")
 
     @classmethod
     def from_record(cls, data: bytes, *, context: bytes = b"") -> Bitstream:
         """Reads exactly one record that fills `data`; raises FormatError."""
-        return _read_record(_Cursor(data), zlib.crc32(context))
+        return _read_record(Cursor(data), zlib.crc32(context))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LatFile:
     @classmethod
     def from_bytes(cls, data: bytes) -> LatFile:
         """Reads a whole file; raises FormatError that says what is wrong and at which byte."""
-        cursor = _Cursor(data)
+        cursor = Cursor(data)
         _read_magic(cursor)
         version = cursor.take(1, "the format version")[0]
         if version != VERSION:
@@ -140,7 +140,14 @@ def check_model_name(name: str) -> None:
         )
 
 
-class _Cursor:
+def record_length(data: bytes) -> int:
+    """Bytes of the record that `data` begins with, as its first fields tell them; raises FormatError."""
+    cursor = Cursor(data)
+    _, _, lengths = _read_head(cursor)
+    return cursor.at + 4 + sum(lengths) + 4
+
+
+class Cursor:
     """A position in untrusted bytes. Invariant: 0 <= at <= len(data)."""
 
     def __init__(self, data: bytes) -> None:
@@ -169,7 +176,8 @@ class _Cursor:
         raise FormatError(f"byte {start}: {what} is not below 2^32")
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """The shortest form that `Cursor.varint` reads."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -178,7 +186,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_magic(cursor: _Cursor) -> None:
+def _read_magic(cursor: Cursor) -> None:
     data = cursor.data
     if data.startswith(MAGIC):
         cursor.at = len(MAGIC)
@@ -195,16 +203,9 @@ def _read_magic(cursor: _Cursor) -> None:
         raise FormatError(f"byte 0: not a .lat file: it begins {data[:6].hex(' ')} instead of {MAGIC.hex(' ')}")
 
 
-def _read_record(cursor: _Cursor, crc: int) -> Bitstream:
+def _read_record(cursor: Cursor, crc: int) -> Bitstream:
     start = cursor.at
-    size = (_read_side(cursor, "height"), _read_side(cursor, "width"))
-    steps = cursor.varint("the quality")
-    if steps > MAX_QUALITY * QUALITY_STEPS:
-        raise FormatError(f"byte {cursor.at - 1}: the quality is {steps}/64, above the limit of {MAX_QUALITY}")
-    count = cursor.varint("the number of sections")
-    if not 1 <= count <= MAX_SECTIONS:
-        raise FormatError(f"byte {cursor.at - 1}: {count} sections declared, 1..{MAX_SECTIONS} are allowed")
-    lengths = [cursor.varint(f"the length of section {number}") for number in range(count)]
+    size, steps, lengths = _read_head(cursor)
     index_crc = int.from_bytes(cursor.take(4, "the index CRC"), "little")
     end = cursor.at + sum(lengths) + 4
     if end > len(cursor.data):
@@ -224,7 +225,20 @@ def _read_record(cursor: _Cursor, crc: int) -> Bitstream:
     return Bitstream(size, steps / QUALITY_STEPS if steps else None, sections, index_crc)
 
 
-def _read_side(cursor: _Cursor, what: str) -> int:
+def _read_head(cursor: Cursor) -> tuple[tuple[int, int], int, list[int]]:
+    """Height and width, quality in its steps, and the lengths of the sections."""
+    size = (_read_side(cursor, "height"), _read_side(cursor, "width"))
+    steps = cursor.varint("the quality")
+    if steps > MAX_QUALITY * QUALITY_STEPS:
+        raise FormatError(f"byte {cursor.at - 1}: the quality is {steps}/64, above the limit of {MAX_QUALITY}")
+    count = cursor.varint("the number of sections")
+    if not 1 <= count <= MAX_SECTIONS:
+        raise FormatError(f"byte {cursor.at - 1}: {count} sections declared, 1..{MAX_SECTIONS} are allowed")
+    lengths = [cursor.varint(f"the length of section {number}") for number in range(count)]
+    return size, steps, lengths
+
+
+def _read_side(cursor: Cursor, what: str) -> int:
     start = cursor.at
     side = cursor.varint(f"the {what}")
     if not 1 <= side <= MAX_SIDE:

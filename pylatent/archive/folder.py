@@ -1,0 +1,155 @@
+"""An archive: a folder of shards of one model, or a single shard."""
+
+from __future__ import annotations
+
+import bisect
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pylatent.archive.reader import Failure, Shard
+from pylatent.archive.shard import SUFFIX, Record
+from pylatent.errors import FormatError, MismatchError
+
+_OPEN_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A shard of an archive: its path, number of records, first position in the archive, first and last key."""
+
+    path: str
+    count: int
+    start: int
+    first: bytes
+    last: bytes
+
+
+class Archive:
+    """The records of a folder of shards, or of one shard, by position and by key.
+
+    `len()`, `archive[i]` (a Record; FormatError if it is damaged), `archive["key"]` (KeyError), `keys()`, `labels()`;
+    positions count through the shards in the order of their names. Shards are mapped, 64 at a time, and nothing is
+    kept in memory for a record. Can be pickled.
+
+    path: the folder or file. failures: where given, shards that cannot be opened are recorded there and left out;
+    otherwise they raise. Raises FormatError, MismatchError for shards of several models, OSError.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, failures: list[Failure] | None = None) -> None:
+        self.path = Path(path)
+        self._open: OrderedDict[str, Shard] = OrderedDict()
+        self._lock = threading.Lock()
+        self._parts: list[_Part] = []
+        self.model, self.model_hash = "", b""
+        self.file_bytes = 0
+        for file in shard_files(self.path):
+            try:
+                self._append(self._shard(file))
+            except (FormatError, OSError) as error:
+                if failures is None:
+                    raise
+                failures.append(Failure(file, None, str(error)))
+        self._starts = [part.start for part in self._parts]
+
+    def _append(self, shard: Shard) -> None:
+        header = shard.header
+        if self._parts and (header.model, header.model_hash) != (self.model, self.model_hash):
+            raise MismatchError(
+                f"{self.path} mixes models: {self._parts[0].path} is of {self.model} ({self.model_hash.hex()}), "
+                f"{shard.path} of {header.model} ({header.model_hash.hex()}); use one folder for each model"
+            )
+        self.model, self.model_hash = header.model, header.model_hash
+        ends = [shard.key(place).encode() for place in (0, len(shard) - 1)] if len(shard) else [b"\xff", b""]
+        self._parts.append(_Part(shard.path, len(shard), len(self), *ends))
+        self.file_bytes += shard.file_bytes
+
+    def __len__(self) -> int:
+        return self._parts[-1].start + self._parts[-1].count if self._parts else 0
+
+    def __getitem__(self, position: int | str) -> Record:
+        if isinstance(position, str):
+            found = self.find(position)
+            if found is None:
+                raise KeyError(position)
+            position = found
+        shard, place = self._locate(position)
+        return shard[place]
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[position] for position in range(len(self)))
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.find(key) is not None
+
+    def find(self, key: str) -> int | None:
+        """The position of a key, or None: a binary search in every shard whose keys may include it."""
+        wanted = key.encode(errors="surrogatepass")
+        for part in self._parts:
+            if part.first <= wanted <= part.last:
+                place = self._shard(part.path).find(key)
+                if place is not None:
+                    return part.start + place
+        return None
+
+    def key(self, position: int) -> str:
+        """The key of a record, without reading the rest of it."""
+        shard, place = self._locate(position)
+        return shard.key(place)
+
+    def label(self, position: int) -> str | None:
+        """The label of a record, likewise."""
+        shard, place = self._locate(position)
+        return shard.label(place)
+
+    def keys(self) -> Iterator[str]:
+        """All keys, in the order of the positions."""
+        return (self.key(position) for position in range(len(self)))
+
+    def labels(self) -> list[str | None]:
+        """The label of every record, in the order of the positions."""
+        return [self.label(position) for position in range(len(self))]
+
+    def shards(self) -> Iterator[Shard]:
+        """The shards, one after the other, opened."""
+        return (self._shard(part.path) for part in self._parts)
+
+    def source(self, position: int) -> str:
+        """The path of the shard that holds a position."""
+        return self._locate(position)[0].path
+
+    def _locate(self, position: int) -> tuple[Shard, int]:
+        if not 0 <= position < len(self):
+            raise IndexError(f"{self.path} has {len(self)} records, there is no number {position}")
+        part = self._parts[bisect.bisect_right(self._starts, position) - 1]
+        return self._shard(part.path), position - part.start
+
+    def _shard(self, path: str) -> Shard:
+        with self._lock:
+            shard = self._open.get(path)
+            if shard is None:
+                shard = self._open[path] = Shard(path)
+                if len(self._open) > _OPEN_SHARDS:
+                    self._open.popitem(last=False)  # unmapped when the last of its readers lets go of it
+            self._open.move_to_end(path)
+            return shard
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _open=OrderedDict(), _lock=threading.Lock())
+
+
+def shard_files(path: Path) -> list[str]:
+    """The shards of a folder in the order of their names, or `path` itself if it is a file. Raises FormatError."""
+    if not path.is_dir():
+        return [os.fspath(path)]
+    files = sorted(os.fspath(file) for file in path.glob(f"*{SUFFIX}") if not file.name.startswith("."))
+    if not files:
+        raise FormatError(f"{path}: no archive: the folder holds no shard (*{SUFFIX})")
+    return files

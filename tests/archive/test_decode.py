@@ -1,0 +1,178 @@
+"""Archives of several shards, and their records as latents: batches, failures, the dataset."""
+
+import pickle
+
+import pytest
+import torch
+from archive_cases import record, records, write
+from small_codec import make_codec, picture
+
+from pylatent.archive import Archive, LatentDataset, Record, decode_batches
+from pylatent.errors import FormatError, MismatchError
+
+SIZES = [(48, 64), (33, 20), (48, 64), (64, 64)]
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return make_codec()
+
+
+@pytest.fixture(scope="module")
+def coded(codec):
+    """22 records in three sizes."""
+    found = []
+    for n in range(22):
+        size = SIZES[n % len(SIZES)]
+        found.append(Record(f"k{n:02}", f"c{n % 2}", codec.compress(picture(*size, seed=n), 1 + n % 4)[0]))
+    return found
+
+
+@pytest.fixture
+def archive(tmp_path, codec, coded):
+    """The same in three shards."""
+    for number, part in enumerate((coded[:9], coded[9:10], coded[10:])):
+        write(tmp_path / f"{number}.lats", part, "small-1", codec.fingerprint()[:8])
+    return Archive(tmp_path)
+
+
+def damage(path, key: str) -> None:
+    """Flips a bit of the last byte of the CRC of a record: that in front of the next key."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x03" + key.encode()) + 30
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_positions_and_keys(archive, coded):
+    assert len(archive) == 22
+    assert list(archive) == coded
+    assert list(archive.keys()) == [one.key for one in coded]
+    assert archive.labels() == [one.label for one in coded]
+    assert archive["k13"] == archive[13] == coded[13]
+    assert "k13" in archive
+    assert "k1" not in archive
+    assert archive.find("\ud800") is None
+    with pytest.raises(KeyError):
+        archive["nothing"]
+    with pytest.raises(IndexError, match="there is no number 22"):
+        archive[22]
+    assert list(pickle.loads(pickle.dumps(archive))) == coded
+
+
+def test_more_shards_than_are_kept_open(tmp_path, monkeypatch):
+    monkeypatch.setattr("pylatent.archive.folder._OPEN_SHARDS", 2)
+    wanted = records(30)
+    for n in range(0, 30, 5):
+        write(tmp_path / f"{n:02}.lats", wanted[n : n + 5])
+    archive = Archive(tmp_path)
+    held = next(archive.shards())
+    assert sorted(archive.keys()) == sorted(one.key for one in wanted)
+    assert all(archive[one.key] == one for one in wanted)
+    assert len(held) == 5
+    assert held.key(0)
+
+
+def test_a_shard_alone_is_an_archive(tmp_path):
+    archive = Archive(write(tmp_path / "a.lats", records(4)))
+    assert len(archive) == 4
+    assert len(Archive(write(tmp_path / "empty.lats", []))) == 0
+
+
+def test_mixed_models_are_refused(tmp_path):
+    write(tmp_path / "a.lats", [record("a")])
+    write(tmp_path / "b.lats", [record("b")], "other-1")
+    with pytest.raises(MismatchError, match=r"mixes models: .*a\.lats is of tiny-1 .*b\.lats of other-1"):
+        Archive(tmp_path)
+
+
+def test_no_archive(tmp_path):
+    with pytest.raises(FormatError, match="holds no shard"):
+        Archive(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        Archive(tmp_path / "nothing")
+
+
+def test_a_damaged_shard_raises_or_is_recorded(archive, coded):
+    path = archive.path / "1.lats"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FormatError, match="1.lats"):
+        Archive(archive.path)
+    failures = []
+    assert list(Archive(archive.path, failures=failures)) == coded[:9] + coded[10:]
+    assert [(failure.source, failure.key) for failure in failures] == [(str(path), None)]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_batches_hold_every_record_once(archive, codec, coded, batch):
+    seen = {}
+    for found in decode_batches(archive, codec, batch=batch):
+        assert len(found.keys) <= batch
+        for row, (position, key, label) in enumerate(zip(found.positions, found.keys, found.labels, strict=True)):
+            assert (coded[position].key, coded[position].label) == (key, label)
+            wanted = codec.decode([coded[position].stream])
+            assert torch.equal(found.latents.levels[0][row], wanted.levels[0][0])
+            assert torch.equal(found.latents.scales[0][row], wanted.scales[0][0])
+            assert found.latents.quality[row] == coded[position].stream.quality
+            assert key not in seen
+            seen[key] = True
+    assert len(seen) == len(coded)
+
+
+def test_rare_sizes_do_not_pile_up(archive, codec, coded, monkeypatch):
+    monkeypatch.setattr("pylatent.archive.decode._WAITING", 1)
+    keys = [key for found in decode_batches(archive, codec, batch=8) for key in found.keys]
+    assert sorted(keys) == [one.key for one in coded]
+
+
+def test_chosen_positions(archive, codec):
+    found = list(decode_batches(archive, codec, positions=[20, 4, 0, 2]))
+    assert sorted(key for batch in found for key in batch.keys) == ["k00", "k02", "k04", "k20"]
+
+
+def test_damaged_records_are_recorded_and_the_others_decoded(archive, codec, coded):
+    damage(archive.path / "0.lats", "k05")
+    # Intact by its CRCs, but not what the model would have written.
+    wrong = Record("k09", None, codec.compress(picture(8, 8), 2)[0].__class__((48, 64), 2.0, (b"a", b"b"), 1))
+    write(archive.path / "1.lats", [wrong], "small-1", codec.fingerprint()[:8])
+    failures = []
+    batches = list(decode_batches(Archive(archive.path), codec, batch=64, failures=failures))
+    keys = sorted(key for batch in batches for key in batch.keys)
+    assert keys == [one.key for one in coded if one.key not in ("k05", "k09")]
+    assert sorted(failure.key for failure in failures) == ["k05", "k09"]
+    assert failures[0].source.endswith("0.lats")
+    with pytest.raises(FormatError):
+        list(decode_batches(Archive(archive.path), codec))
+
+
+def test_another_model_is_refused(archive):
+    other = make_codec(seed=1)
+    other.name = "other-2"
+    with pytest.raises(MismatchError, match="was written by model small-1 .* the codec given is other-2"):
+        decode_batches(archive, other)
+    with pytest.raises(MismatchError):
+        LatentDataset(archive, other)
+
+
+def test_a_consumer_that_leaves_ends_the_thread(archive, codec):
+    import threading
+
+    batches = decode_batches(archive, codec, batch=1)
+    next(batches)
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "pylatent-decode"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_dataset_in_a_loader(archive, codec, coded, workers):
+    dataset = LatentDataset(archive, codec)
+    assert len(dataset) == 22
+    one = dataset[5]
+    wanted = codec.decode([coded[5].stream])
+    assert (one.key, one.label) == ("k05", "c1")
+    assert torch.equal(one.y_hat, wanted.levels[0][0])
+    assert torch.equal(one.scales, wanted.scales[0][0])
+    loader = torch.utils.data.DataLoader(dataset, batch_size=5, num_workers=workers, collate_fn=list)
+    items = [item for batch in loader for item in batch]
+    assert [item.key for item in items] == [one.key for one in coded]
+    assert torch.equal(items[5].y_hat, one.y_hat)
