@@ -59,6 +59,11 @@ class FactorizedPrior(nn.Module):
         """(C,) medians, detached."""
         return self.quantiles[:, 0, 1].detach()
 
+    @property
+    def table_of_channel(self) -> Tensor:
+        """(C,) uint8: every channel has a table of its own."""
+        return torch.arange(self.channels, dtype=torch.uint8)
+
     def bits(self, residual: Tensor) -> Tensor:
         """Bits of each element of `residual` (B, C, H, W): the latent less its channel's median; float32."""
         with torch.autocast(residual.device.type, enabled=False):
