@@ -3,6 +3,7 @@
 import torch
 
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
+from pylatent.codecs.nested import NestedCodec
 
 
 def make_codec(architecture=MeanScaleHyperprior, *, gains=4, seed=0):
@@ -18,6 +19,23 @@ def make_codec(architecture=MeanScaleHyperprior, *, gains=4, seed=0):
             codec.gain.copy_(torch.linspace(0.5, 2, gains)[:, None].expand(-1, 12))
             codec.inverse_gain.copy_(1 / codec.gain)
     codec.entropy_bottleneck.fit_quantiles()
+    codec.update()
+    return codec
+
+
+def make_nested(levels, prior="logistic", *, seed=0, **options):
+    """The same for a nested codec with qualities 1 to 4; every level has symbols to code."""
+    torch.manual_seed(seed)
+    codec = NestedCodec(levels, channels=6, latent_channels=10, prior=prior, gains=4, **options).eval()
+    with torch.no_grad():
+        codec.g_a[-1].weight.mul_(40)
+        for h_a, h_s, width in zip(codec.h_a, codec.h_s, codec.channels_of, strict=False):
+            h_a[-1].weight.mul_(4)
+            h_s[-1].weight.mul_(2)
+            h_s[-1].bias[:width].add_(torch.linspace(2, 6, width))
+        codec.gain.copy_(torch.linspace(0.5, 2, 4)[:, None].expand(-1, 10))
+        codec.inverse_gain.copy_(1 / codec.gain)
+    codec.fit_prior()
     codec.update()
     return codec
 

@@ -3,6 +3,7 @@
 from pylatent.codecs.base import Codec
 from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from pylatent.codecs.latents import CodecOutput, Latents, LevelParameters, Quantized
+from pylatent.codecs.nested import NestedCodec
 from pylatent.coding.container import Bitstream
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Latents",
     "LevelParameters",
     "MeanScaleHyperprior",
+    "NestedCodec",
     "Quantized",
     "ScaleHyperprior",
 ]

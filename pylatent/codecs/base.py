@@ -12,6 +12,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,11 @@ class Codec(nn.Module, ABC):
     _fingerprint: tuple[CdfTables, tuple[tuple[int, int], ...], bytes] | None = None  # of the tables and weights named
 
     # What the author of a codec writes.
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a model file stores them (JSON)."""
 
     @property
     def qualities(self) -> tuple[float, float] | None:

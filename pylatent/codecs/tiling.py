@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
@@ -19,6 +19,23 @@ def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, i
     for start in range(0, length, tile):
         end = min(start + tile, length)
         yield start, end, max(0, start - halo), min(length, end + halo)
+
+
+def reach(network: nn.Sequential) -> tuple[Fraction, int]:
+    """(factor by which the sides grow, halo in inputs) of a network of convolutions and pointwise layers.
+
+    The halo is how far from a position its inputs lie, taken up to a multiple of the factor by which the sides shrink.
+    """
+    scale, inputs = Fraction(1), Fraction(0)
+    for module in network:
+        if isinstance(module, nn.ConvTranspose2d):
+            inputs += Fraction(module.kernel_size[0] // 2, module.stride[0]) / scale
+            scale *= module.stride[0]
+        elif isinstance(module, nn.Conv2d):
+            inputs += module.kernel_size[0] // 2 / scale
+            scale /= module.stride[0]
+    multiple = max(Fraction(1), 1 / scale)
+    return scale, int(-(-inputs // multiple) * multiple)
 
 
 def run_tiled(function: Callable[[Tensor], Tensor], x: Tensor, *, tile: int, halo: int, scale: Fraction) -> Tensor:

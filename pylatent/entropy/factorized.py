@@ -28,6 +28,8 @@ class FactorizedPrior(nn.Module):
     `fit_quantiles` solves for them.
     """
 
+    bin_width = 1.0
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
@@ -60,8 +62,13 @@ class FactorizedPrior(nn.Module):
         return self.quantiles[:, 0, 1].detach()
 
     @property
+    def num_tables(self) -> int:
+        """One table a channel."""
+        return self.channels
+
+    @property
     def table_of_channel(self) -> Tensor:
-        """(C,) uint8: every channel has a table of its own."""
+        """(C,) uint8: number of the table that codes each channel."""
         return torch.arange(self.channels, dtype=torch.uint8)
 
     def bits(self, residual: Tensor) -> Tensor:

@@ -57,8 +57,13 @@ class LogisticPrior(nn.Module):
         return torch.zeros(self.channels, dtype=torch.float32)
 
     @property
+    def num_tables(self) -> int:
+        """One table for all channels."""
+        return 1
+
+    @property
     def table_of_channel(self) -> Tensor:
-        """(C,) zeros, uint8: one table codes every channel."""
+        """(C,) zeros, uint8: number of the table that codes each channel."""
         return torch.zeros(self.channels, dtype=torch.uint8)
 
     def bits(self, residual: Tensor) -> Tensor:

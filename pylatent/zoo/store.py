@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pylatent.codecs.base import Codec
-from pylatent.codecs.hyperprior import Hyperprior, MeanScaleHyperprior, ScaleHyperprior
+from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
+from pylatent.codecs.nested import NestedCodec
 from pylatent.errors import ModelError
 
 SUFFIX = ".safetensors"
@@ -40,12 +41,12 @@ class Header:
 
     name: str
     architecture: str
-    config: dict[str, int]
+    config: dict[str, Any]
     hash: str
     card: dict[str, Any] = field(default_factory=dict)
 
 
-def save_codec(codec: Hyperprior, path: str | os.PathLike[str], *, name: str, card: dict[str, Any]) -> Header:
+def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: dict[str, Any]) -> Header:
     """Write a codec that is ready for coding; the file appears complete or not at all.
 
     Rounding to half precision changes the weights, so files coded with `codec` before may not decode with the stored
@@ -57,9 +58,8 @@ def save_codec(codec: Hyperprior, path: str | os.PathLike[str], *, name: str, ca
             value = value.detach().cpu().contiguous()
             tensors[key] = value.half() if key.startswith(_HALF) else value.float()
     tensors |= {_CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
-    config = {"N": codec.N, "M": codec.M, "gains": 0 if codec.gain is None else len(codec.gain)}
-    header = Header(name, type(codec).__name__, config, "", card)
-    header = Header(name, header.architecture, config, _restore(header, tensors).fingerprint().hex(), card)
+    header = Header(name, type(codec).__name__, codec.config, "", card)
+    header = replace(header, hash=_restore(header, tensors).fingerprint().hex())
     data = save(tensors, {_KEY: json.dumps({"version": _VERSION, **asdict(header)})})
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -112,7 +112,7 @@ def load_codec(path: str | os.PathLike[str]) -> Codec:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         codec = _restore(header, tensors)
-    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} does not hold a complete {header.architecture}: {error}") from error
     if codec.fingerprint().hex() != header.hash:
         raise ModelError(f"{path} is damaged: its weights do not have the fingerprint that its header gives")
@@ -126,15 +126,12 @@ def _lambdas(card: dict[str, Any]) -> tuple[float, ...] | None:
 
 
 def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
-    config = header.config
-    if header.architecture == "MeanScaleHyperprior":
-        codec: Hyperprior = MeanScaleHyperprior(config["N"], config["M"], gains=config["gains"])
-    elif header.architecture == "ScaleHyperprior":
-        codec = ScaleHyperprior(config["N"], config["M"], gains=config["gains"])
-    else:
+    architectures = {each.__name__: each for each in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec)}
+    if header.architecture not in architectures:
         raise ModelError(
             f"model {header.name} has architecture {header.architecture}, which this release does not know"
         )
+    codec = architectures[header.architecture](**header.config)
     coding = {key.removeprefix(_CODING): value for key, value in tensors.items() if key.startswith(_CODING)}
     weights = {key: value.float() for key, value in tensors.items() if not key.startswith(_CODING)}
     codec.load_coding_state(coding)

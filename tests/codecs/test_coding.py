@@ -64,7 +64,7 @@ def test_bytes_depend_on_the_latents_alone(codec):
 def test_large_pictures_are_coded_in_tiles_with_the_same_parameters(codec, monkeypatch):
     latents = codec.analyze(picture(320, 700))
     streams = codec.encode(latents)
-    monkeypatch.setattr("pylatent.codecs.hyperprior._HYPER_LATENT_TILE", 3)
+    monkeypatch.setattr("pylatent.codecs.chain._HYPER_LATENT_TILE", 12)
     assert codec.encode(latents) == streams
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from pylatent.codecs.exact import ExactNetwork, exact_layers, to_grid
-from pylatent.codecs.hyperprior import conv, deconv
+from pylatent.codecs.transforms import conv, deconv
 from pylatent.errors import ModelError
 
 

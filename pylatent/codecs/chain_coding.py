@@ -1,7 +1,8 @@
-"""The integers that steer the coder of a hyperprior: tables, medians, scale thresholds, exact h_s."""
+"""The integers that steer the coder of a chain of levels: tables, medians, scale thresholds, every exact h_s."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +12,16 @@ from pylatent.codecs.exact import ACTIVATION_BITS, ExactNetwork, exact_layers, t
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales
+from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import ModelError
 
-_MOST_CHANNELS = 256  # table indexes are bytes
+_MOST_TABLES = 256  # table indexes are bytes
 
 
 @dataclass(frozen=True)
-class HyperpriorCoding:
-    """medians (N,) and thresholds (63,): integers over 2^8 in float64; network: h_s in integers.
+class ChainCoding:
+    """tables_y of all Gaussian levels, tables_z of the deepest; medians of the deepest (C,) and thresholds (63,):
+    integers over 2^8 in float64; networks: h_s of each Gaussian level in integers, the shallowest first, by its name.
 
     The table of a scale is the number of thresholds below it, as in CompressAI's `build_indexes`.
     """
@@ -27,25 +30,29 @@ class HyperpriorCoding:
     tables_z: CdfTables
     medians: Tensor
     thresholds: Tensor
-    network: ExactNetwork
+    networks: dict[str, ExactNetwork]
 
     @classmethod
     def build(
-        cls, h_s: nn.Sequential, prior: FactorizedPrior, tables: tuple[CdfTables, CdfTables] | None
-    ) -> HyperpriorCoding:
+        cls,
+        h_s: Mapping[str, nn.Sequential],
+        prior: FactorizedPrior | LogisticPrior,
+        tables: tuple[CdfTables, CdfTables] | None,
+    ) -> ChainCoding:
         """From float weights; `tables` (y's, z's) are built unless given."""
-        if prior.channels > _MOST_CHANNELS:
-            raise ModelError(f"z may have at most {_MOST_CHANNELS} channels, got {prior.channels}")
+        if prior.num_tables > _MOST_TABLES:
+            raise ModelError(f"z may have at most {_MOST_TABLES} channels, got {prior.channels}")
         scales = default_scales()
         tables_y, tables_z = tables or (CdfTables.gaussian(scales), prior.tables())
-        if (tables_y.num_tables, tables_z.num_tables) != (len(scales), prior.channels):
+        if (tables_y.num_tables, tables_z.num_tables) != (len(scales), prior.num_tables):
             raise ModelError(
-                f"`tables` must be of {len(scales)} scales and {prior.channels} channels, "
+                f"`tables` must be of {len(scales)} scales and {prior.num_tables} channels, "
                 f"got {tables_y.num_tables} and {tables_z.num_tables}"
             )
         # scale * 2^8 is an integer, so it exceeds the threshold if and only if it exceeds the threshold rounded down.
         thresholds = torch.floor(scales[:-1].double() * 2.0**ACTIVATION_BITS)
-        return cls(tables_y, tables_z, to_grid(prior.medians).cpu(), thresholds, ExactNetwork(exact_layers(h_s)))
+        networks = {name: ExactNetwork(exact_layers(network)) for name, network in h_s.items()}
+        return cls(tables_y, tables_z, to_grid(prior.medians).cpu(), thresholds, networks)
 
     def state(self) -> dict[str, Tensor]:
         """As integer tensors."""
@@ -54,15 +61,17 @@ class HyperpriorCoding:
             state[f"tables.{name}.cdf"] = torch.tensor(tables.flat(), dtype=torch.int32)
             state[f"tables.{name}.length"] = torch.tensor(tables.length, dtype=torch.int32)
             state[f"tables.{name}.offset"] = torch.tensor(tables.offset, dtype=torch.int32)
-        return state | self.network.state("h_s")
+        for name, network in self.networks.items():
+            state |= network.state(name)
+        return state
 
     @classmethod
-    def from_state(cls, h_s: nn.Sequential, state: dict[str, Tensor]) -> HyperpriorCoding:
+    def from_state(cls, h_s: Mapping[str, nn.Sequential], state: dict[str, Tensor]) -> ChainCoding:
         """From `state`'s tensors; h_s gives the geometry."""
 
         def tables(name: str) -> CdfTables:
             keys = (f"tables.{name}.cdf", f"tables.{name}.length", f"tables.{name}.offset")
             return CdfTables.from_flat(*(state[key].numpy() for key in keys))
 
-        network = ExactNetwork(exact_layers(h_s)).with_state(state, "h_s")
-        return cls(tables("y"), tables("z"), state["medians"].double(), state["thresholds"].double(), network)
+        networks = {name: ExactNetwork(exact_layers(network)).with_state(state, name) for name, network in h_s.items()}
+        return cls(tables("y"), tables("z"), state["medians"].double(), state["thresholds"].double(), networks)
