@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,8 +30,22 @@ def rd(
     name: Annotated[str, typer.Option(help="Versioned name of the model that is exported.")] = "mymodel-1",
     steps: Annotated[int, typer.Option(min=1, help="Length of the run in steps.")] = 100_000,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Length by the clock, instead of --steps.")] = None,
-    n: Annotated[int, typer.Option("--N", min=1, max=256, help="Channels of the transforms and of z.")] = 64,
-    m: Annotated[int, typer.Option("--M", min=1, help="Channels of y.")] = 128,
+    codec: Annotated[str, typer.Option(help="hyperprior or nested.")] = "hyperprior",
+    n: Annotated[
+        int | None, typer.Option("--N", min=1, max=256, help="Channels of the transforms; 64, nested 70 if not given.")
+    ] = None,
+    m: Annotated[int | None, typer.Option("--M", min=1, help="Channels of y; 128, nested 150 if not given.")] = None,
+    levels: Annotated[int | None, typer.Option(help="Nested: levels of latents, from 2; 4 if not given.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Nested: logistic (if not given) or factorized.")] = None,
+    common_dim: Annotated[
+        bool | None,
+        typer.Option("--common-dim/--shrinking-dim", help="Nested: channels of levels, M or halved each."),
+    ] = None,
+    predict_mean: Annotated[
+        bool | None, typer.Option("--predict-mean/--zero-mean", help="Nested: means of levels from deeper ones, or 0.")
+    ] = None,
+    logistic_scale: Annotated[float | None, typer.Option(help="Nested: scale of the logistic; 1.")] = None,
+    bin_width: Annotated[float | None, typer.Option(help="Nested: bin width of the deepest level; 1.")] = None,
     crop: Annotated[int, typer.Option(min=64, help="Side of the crops in pixels, a multiple of 64.")] = 192,
     batch: Annotated[int, typer.Option(min=1, help="Crops per step (and per device).")] = 4,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate; it falls as (1 - t/T)^2.")] = 1e-3,
@@ -43,7 +57,7 @@ def rd(
     """Train rate and distortion for eight qualities in one model. A run that was cut resumes from its folder."""
     check_name(name)
     try:
-        from pylatent.train.rd import Progress, Recipe, Trainer
+        from pylatent.train.rd import Nested, Progress, Recipe, Trainer
     except ModuleNotFoundError as error:
         raise misused(f"training needs the extra: pip install 'pylatent[train]' ({error})") from error
     from rich.console import Console
@@ -57,10 +71,35 @@ def rd(
 
     if crop % 64:
         raise misused(f"--crop must be a multiple of 64, got {crop}")
+    if codec not in ("hyperprior", "nested"):
+        raise misused(f"--codec must be hyperprior or nested, got {codec}")
+    chain: dict[str, Any] = {
+        "levels": levels,
+        "prior": prior,
+        "common_dim": common_dim,
+        "predict_mean": predict_mean,
+        "logistic_scale": logistic_scale,
+        "bin_width": bin_width,
+    }
+    given = {name: value for name, value in chain.items() if value is not None}
+    if given and codec != "nested":
+        raise misused(f"--{next(iter(given)).replace('_', '-')} is for --codec nested")
+    nested = Nested(**given) if codec == "nested" else None
     recipe = Recipe(
-        N=n, M=m, crop=crop, batch=batch, steps=steps, minutes=minutes, learning_rate=learning_rate, seed=seed
+        N=n or (70 if nested else 64),
+        M=m or (150 if nested else 128),
+        nested=nested,
+        crop=crop,
+        batch=batch,
+        steps=steps,
+        minutes=minutes,
+        learning_rate=learning_rate,
+        seed=seed,
     )
-    trainer = Trainer(recipe, out, precision=precision, devices=devices)
+    try:
+        trainer = Trainer(recipe, out, precision=precision, devices=devices)
+    except ValueError as error:
+        raise misused(str(error)) from None
     if start is not None:
         trainer.start_from((load_codec(start) if is_model(start) else codec_from_checkpoint(start)).state_dict())
     trainer.prepare()
@@ -83,9 +122,9 @@ def rd(
 
         trainer.run(photos, validate=measure if pictures else None, every=every, report=report)
     if trainer.fabric.global_rank == 0:
-        codec = trainer.averaged()
-        codec.update()
+        trained = trainer.averaged()
+        trained.update()
         card = {"recipe": asdict(recipe), "steps": trainer.step, "minutes": round(trainer.elapsed / 60, 1)}
         path = out / f"{name}.safetensors"
-        save_codec(codec, path, name=name, card=card)
+        save_codec(trained, path, name=name, card=card)
         console.print(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")

@@ -1,4 +1,4 @@
-"""Rate-distortion training of a variable-rate hyperprior: one set of weights for all qualities.
+"""Rate-distortion training of a variable-rate hyperprior or nested codec: one set of weights for all qualities.
 
 One lambda per picture of the batch, stratified over the qualities; each picture's loss is divided by the running mean
 of its quality's loss, so that low and high rates count alike. Muon trains the convolutions, Adam the rest; the averaged
@@ -18,7 +18,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pylatent.codecs.chain import Chain
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
+from pylatent.codecs.nested import NestedCodec, PriorName
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.muon import Muon
@@ -28,11 +30,24 @@ LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)  # times 
 
 
 @dataclass(frozen=True)
+class Nested:
+    """What makes a recipe's codec a nested one: arguments of `NestedCodec`, whose channels are N and M."""
+
+    levels: int = 4
+    prior: PriorName = "logistic"
+    common_dim: bool = True
+    predict_mean: bool = True
+    logistic_scale: float = 1.0
+    bin_width: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock."""
 
     N: int = 64
     M: int = 128
+    nested: Nested | None = None
     lambdas: tuple[float, ...] = LAMBDAS
     crop: int = 192
     batch: int = 4
@@ -42,6 +57,14 @@ class Recipe:
     average: float = 0.999
     clip: float = 1.0
     seed: int = 0
+
+
+def make_codec(recipe: Recipe) -> Chain:
+    """The codec that a recipe trains, with random weights. Raises ValueError for a nested one that cannot be."""
+    gains = len(recipe.lambdas)
+    if recipe.nested is None:
+        return MeanScaleHyperprior(recipe.N, recipe.M, gains=gains)
+    return NestedCodec(channels=recipe.N, latent_channels=recipe.M, gains=gains, **asdict(recipe.nested))
 
 
 @dataclass(frozen=True)
@@ -58,7 +81,7 @@ class Progress:
 class _Objective(nn.Module):
     """Plain tensors out, as Fabric's wrappers need them: (mse, bits per pixel), each (B,)."""
 
-    def __init__(self, codec: MeanScaleHyperprior) -> None:
+    def __init__(self, codec: Chain) -> None:
         super().__init__()
         self.codec = codec
 
@@ -79,7 +102,7 @@ class Trainer:
         self.fabric = Fabric(accelerator=accelerator, devices=count, precision=precision)  # type: ignore[arg-type]
         self.fabric.launch()
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank, verbose=False)
-        self.codec = MeanScaleHyperprior(recipe.N, recipe.M, gains=len(recipe.lambdas))
+        self.codec = make_codec(recipe)
         self.step, self.elapsed = 0, 0.0
         self.scale = torch.zeros(len(recipe.lambdas))  # running mean loss of each quality
 
@@ -115,7 +138,7 @@ class Trainer:
         self,
         photos: Path,
         *,
-        validate: Callable[[MeanScaleHyperprior], dict[str, Any]] | None = None,
+        validate: Callable[[Chain], dict[str, Any]] | None = None,
         every: int = 2000,
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
@@ -158,7 +181,7 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if self.step % 1000 == 999:
-            self.codec.entropy_bottleneck.fit_quantiles()
+            self.codec.fit_prior()
         with torch.no_grad():
             decay = min(recipe.average, (self.step + 1) / (self.step + 10))
             for name, value in self.codec.state_dict().items():
@@ -168,14 +191,14 @@ class Trainer:
             self.step, self.fraction, float(losses.detach().mean()), float(bpp.detach().mean()), float(psnr)
         )
 
-    def averaged(self) -> MeanScaleHyperprior:
+    def averaged(self) -> Chain:
         """The model with averaged weights, in eval mode, on the CPU: what is validated and exported."""
-        codec = MeanScaleHyperprior(self.recipe.N, self.recipe.M, gains=len(self.recipe.lambdas))
+        codec = make_codec(self.recipe)
         codec.load_state_dict({name: value.cpu() for name, value in self.average.items()})
-        codec.entropy_bottleneck.fit_quantiles()
+        codec.fit_prior()
         return codec.eval()
 
-    def _log(self, progress: Progress, validate: Callable[[MeanScaleHyperprior], dict[str, Any]] | None) -> None:
+    def _log(self, progress: Progress, validate: Callable[[Chain], dict[str, Any]] | None) -> None:
         if self.fabric.global_rank == 0:
             line: dict[str, Any] = {"step": self.step, "minutes": self.elapsed / 60, "loss": self.scale.tolist()}
             if validate is not None:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric 
 
 from pylatent import zoo
 from pylatent.cli.train import app
+from pylatent.codecs import NestedCodec
 from pylatent.train.muon import Muon, orthogonalize
-from pylatent.train.rd import Recipe, Trainer
+from pylatent.train.rd import Nested, Recipe, Trainer
 
 
 @pytest.fixture
@@ -98,6 +100,52 @@ def test_the_command_trains_and_exports_a_model(photos, tmp_path):
     assert codec.qualities == (1.0, 8.0)
     x = torch.rand(1, 3, 40, 24)
     assert codec.decompress(codec.compress(x, 8)).shape == x.shape
+
+
+def test_the_command_trains_a_nested_codec_and_resumes(photos, tmp_path):
+    run, model = tmp_path / "run", tmp_path / "run" / "nested-1.safetensors"
+    arguments = ["rd", str(photos), "-o", str(run), "--name", "nested-1", "--codec", "nested", "--levels", "3"]
+    arguments += ["--prior", "factorized", "--shrinking-dim", "--N", "4", "--M", "6", "--crop", "64", "--batch", "2"]
+    arguments += ["--precision", "32-true"]
+    for steps in ("2", "3"):
+        result = CliRunner().invoke(app, [*arguments, "--steps", steps])
+        assert result.exit_code == 0, result.output
+    assert "trained for 3 steps" in result.output
+    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [2, 3]
+    codec = zoo.load(str(model))
+    assert isinstance(codec, NestedCodec)
+    assert codec.channels_of == (6, 3, 2)
+    assert codec.lambdas is not None
+    x = torch.rand(1, 3, 40, 24)
+    assert codec.decompress(codec.compress(x, 8)).shape == x.shape
+
+
+def test_training_a_nested_codec_lowers_the_loss(photos, tmp_path):
+    recipe = Recipe(**TINY, nested=Nested(levels=3), steps=80, learning_rate=1e-2, lambdas=(0.01, 0.05))
+    trainer = Trainer(recipe, tmp_path / "run", precision="32-true")
+    trainer.prepare()
+    losses = []
+    trainer.run(photos, report=lambda progress: losses.append(progress.loss))
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--codec", "transformer"], "--codec must be hyperprior or nested"),
+        (["--levels", "3"], "--levels is for --codec nested"),
+        (["--zero-mean"], "--predict-mean is for --codec nested"),
+        (["--codec", "nested", "--levels", "1"], "from 2 to 64, got 1"),
+        (["--codec", "nested", "--prior", "uniform"], "must be .*factorized"),
+        (["--codec", "nested", "--bin-width", "0.3"], "multiple of 1/256"),
+    ],
+)
+def test_wrong_options_of_nested_codecs(tmp_path, options, message):
+    result = CliRunner().invoke(
+        app, ["rd", str(tmp_path), "-o", str(tmp_path / "run"), "--N", "4", "--M", "4", *options]
+    )
+    assert result.exit_code == 2
+    assert re.search(message, result.output)
 
 
 def test_wrong_arguments_of_the_command(tmp_path):
