@@ -119,6 +119,14 @@ def device_index(tensor: Tensor) -> int:
     return tensor.get_device() if tensor.is_cuda else 0
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16 products, so that bf16 autocast saves time."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and bool(capability and capability())
+
+
 def tf32_allowed() -> bool:
     """Whether torch lets CUDA matrix products round float32 to TF32."""
     matmul = torch.backends.cuda.matmul

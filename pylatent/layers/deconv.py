@@ -34,12 +34,12 @@ def deconv_by_phases(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
 
 
 class FewOutputsDeconv(nn.ConvTranspose2d):
-    """The last layer of a synthesis: phases on the CPU when no gradient is needed, the plain layer otherwise."""
+    """The last layer of a synthesis: phases on the CPU unless its weights need a gradient, then the plain layer."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if input.device.type == "cpu" and not torch.is_grad_enabled():
+        if input.device.type == "cpu" and not (torch.is_grad_enabled() and self.weight.requires_grad):
             return deconv_by_phases(self, input)
         return super().forward(input, output_size)

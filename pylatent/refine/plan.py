@@ -31,7 +31,7 @@ class Plan:
     classes: Literal[2, 3] = 2
     lam: float | None = None
     time_budget: float | None = None
-    bf16: bool = False
+    bf16: bool | None = None
     report: Callable[[Reading], None] | None = None
     stop: Callable[[], bool] | None = None
 

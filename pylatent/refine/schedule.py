@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 
 LOWEST = 0.05
-_AT_THE_END = 2.0  # tau = exp(-2) = 0.135 after the last step
+_AT_THE_END = 1.4  # tau = exp(-1.4) = 0.25 after the last step; 0.135 gave 0.4 % less in 500 steps
 
 
 @dataclass(frozen=True)
 class Annealing:
     """tau(t) = min(exp(-decay * t), highest), never below 0.05.
 
-    decay: per step; None scales it to the run, 2 / steps, so that every run ends at 0.135. The papers' 1e-3 leaves a
+    decay: per step; None scales it to the run, 1.4 / steps, so that every run ends at 0.25. The papers' 1e-3 leaves a
     run of 500 steps at 0.61. highest: 1 in the SGA+ paper; with 0.5 the curve is that of the SGA paper for any decay.
     """
 

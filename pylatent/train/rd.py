@@ -18,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pylatent._native import has_bf16
 from pylatent.codecs.chain import Chain
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
 from pylatent.codecs.nested import NestedCodec, PriorName
@@ -95,7 +96,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, folder: Path, *, precision: str = "auto", devices: int = 1) -> None:
         if precision == "auto":
-            precision = "bf16-mixed" if torch.cuda.is_available() or _cpu_has_bf16() else "32-true"
+            precision = "bf16-mixed" if torch.cuda.is_available() or has_bf16(torch.device("cpu")) else "32-true"
         self.recipe, self.folder = recipe, folder
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
         count = devices if accelerator == "cuda" else 1
@@ -219,8 +220,3 @@ class Trainer:
                 "scale": self.scale,
             }
             write_checkpoint(self.folder / "checkpoint.pt", state)
-
-
-def _cpu_has_bf16() -> bool:
-    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(capability and capability())
