@@ -68,7 +68,8 @@ class _FrozenGDN(torch.autograd.Function):
 
 def _mix(x: Tensor, weight: Tensor) -> Tensor:
     """A 1x1 convolution; of float32 pixels, channels last, the product, faster than one-thread conv2d."""
-    if x.is_cpu and has_onednn(x.dtype) and x.is_contiguous(memory_format=torch.channels_last):
+    fast = x.is_cpu and has_onednn(x.dtype) and not torch.compiler.is_compiling()  # which cannot lower that product
+    if fast and x.is_contiguous(memory_format=torch.channels_last):
         pixels = x.permute(0, 2, 3, 1)
         return product(pixels.flatten(0, 2), weight).view(pixels.shape).permute(0, 3, 1, 2)
     return F.conv2d(x, weight[:, :, None, None].contiguous())
