@@ -1,6 +1,6 @@
 """Mutated .lat files: each decodes to the same latents or raises FormatError or MismatchError.
 
-    python tests/fuzz_files.py 100000 --seed 1
+    python tests/fuzz_files.py 100000 --seed 1 [--codec nested]
 
 Half of the mutants get a valid CRC again, so that they reach the code behind it. What they declare may then be another
 valid file, so those may also decode to something else, but never crash, hang or take memory beyond what they declare.
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pylatent.codecs.hyperprior import MeanScaleHyperprior
+from pylatent.codecs import MeanScaleHyperprior, NestedCodec
+from pylatent.codecs.chain import Chain
 from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
 from pylatent.errors import FormatError, MismatchError
 
@@ -30,18 +31,24 @@ NUMBERS = (0, 1, 2, 63, 64, 127, 128, 255, 256, 4095, 65535, 1 << 20, (1 << 20) 
 class Corpus:
     """A tiny random model and valid files of small pictures, with the latents that they decode to."""
 
-    codec: MeanScaleHyperprior
+    codec: Chain
     files: tuple[bytes, ...]
     latents: tuple[torch.Tensor, ...]
 
 
-def make_corpus() -> Corpus:
+CODECS: dict[str, Callable[[], Chain]] = {
+    "hyperprior": lambda: MeanScaleHyperprior(8, 12, gains=8),
+    "nested": lambda: NestedCodec(4, channels=6, latent_channels=10, gains=8),
+}
+
+
+def make_corpus(codec_name: str) -> Corpus:
     """Random weights, amplified so that the symbols spread over many tables and some are escapes."""
     torch.manual_seed(7)
-    codec = MeanScaleHyperprior(8, 12, gains=8).eval()
+    codec = CODECS[codec_name]().eval()
     with torch.no_grad():
-        for name, parameter in codec.named_parameters():
-            if name.startswith(("g_a.6.", "h_a.4.", "h_s.4.")):
+        for network in (codec.g_a, *(step.h_a for step in codec.steps), *(step.h_s for step in codec.steps)):
+            for parameter in network[-1].parameters():
                 parameter.mul_(30)
     codec.update()
     codec.name = "fuzz-1"
@@ -135,9 +142,9 @@ def outcome(corpus: Corpus, data: bytes) -> str:
     return "decoded to something else"
 
 
-def run(count: int, seed: int) -> Counter[tuple[str, bool, str]]:
+def run(count: int, seed: int, codec_name: str = "hyperprior") -> Counter[tuple[str, bool, str]]:
     """`count` mutants; counts of (mutation, CRC made valid, outcome). Raises AssertionError on a wrong outcome."""
-    corpus = make_corpus()
+    corpus = make_corpus(codec_name)
     draw = random.Random(seed)
     counts: Counter[tuple[str, bool, str]] = Counter()
     for _ in range(count):
@@ -153,10 +160,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--codec", choices=CODECS, default="hyperprior")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.monotonic()
-    counts = run(arguments.count, arguments.seed)
+    counts = run(arguments.count, arguments.seed, arguments.codec)
     for (kind, sealed, result), number in sorted(counts.items()):
         print(f"{kind:<18} {'valid CRC' if sealed else 'as it is':<10} {result:<26} {number:>8}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -106,6 +106,10 @@ class Chain(Codec):
         y = run_tiled(self._g_a, x, tile=_PIXEL_TILE, halo=halo, scale=scale)
         if quality is not None:
             y = y * self._gain(self.gain, quality)
+        return self.levels_above(y)
+
+    def levels_above(self, y: Tensor) -> tuple[Tensor, ...]:
+        """y (B, M, h, w), after any gain -> all unquantised levels, y first."""
         levels = [y]
         for step in self.steps:
             scale, halo = reach(step.h_a)
