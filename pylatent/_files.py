@@ -1,14 +1,22 @@
-"""Output files appear whole or not at all: temporary name, flush, rename (DESIGN §6)."""
+"""Files: which are taken for pictures; outputs appear whole or not at all (temporary name, flush, rename)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+_PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a folder's file is taken for a picture, by its extension."""
+    return _PICTURES.fullmatch(path.suffix) is not None
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def install(monkeypatch, *codecs: FakeCodec) -> None:
                 return codec
         raise ModelError(f"no model {name}")
 
-    def find(name, model_hash, *, device):
+    def find(name, model_hash, *, device="cpu"):
         for codec in codecs:
             if codec.name == name and codec.fingerprint()[:8] == model_hash:
                 return codec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -50,7 +51,7 @@ class Archive:
         for file in shard_files(self.path):
             try:
                 self._append(self._shard(file))
-            except (FormatError, OSError) as error:
+            except FormatError as error:
                 if failures is None:
                     raise
                 failures.append(Failure(file, None, str(error)))
@@ -146,7 +147,9 @@ class Archive:
 
 
 def shard_files(path: Path) -> list[str]:
-    """The shards of a folder in the order of their names, or `path` itself if it is a file. Raises FormatError."""
+    """The shards of a folder in the order of their names, or `path` itself if it is a file; FormatError, OSError."""
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     if not path.is_dir():
         return [os.fspath(path)]
     files = sorted(os.fspath(file) for file in path.glob(f"*{SUFFIX}") if not file.name.startswith("."))

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli import bench, compress, config, decompress, info, models, train
+from pylatent.cli import archive, bench, compress, config, decompress, info, models, train
 from pylatent.cli._report import EXIT_INTERRUPTED, complain
 from pylatent.cli.eval import evaluate
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
 app.command("info")(info.info)
+app.add_typer(archive.app, name="archive")
 app.add_typer(models.app, name="models")
 app.command("eval")(evaluate)
 app.command("bench")(bench.bench)

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pylatent._files import is_picture
 from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run, shown
 from pylatent.cli._refine import Refinement
 from pylatent.cli._report import bytes_text, check_device, complain, failures_reported, misused
-
-_PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a folder's file is taken for a picture, by its extension."""
-    return _PICTURES.fullmatch(path.suffix) is not None
 
 
 def compress(

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pylatent._files import write_bytes
+from pylatent._files import is_picture, write_bytes
 from pylatent.cli._batch import find_jobs
 from pylatent.cli._refine import Refinement
 from pylatent.cli._report import EXIT_FAILED, check_device, complain, failures_reported, misused
-from pylatent.cli.compress import is_picture
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -1,0 +1,79 @@
+"""pylatent archive create: pictures into an archive, by many processes, resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pylatent.cli._rate import rate_bar
+from pylatent.cli._report import EXIT_FAILED, complain, failures_reported, misused
+
+
+class Engine(str, Enum):
+    local = "local"
+    ray = "ray"
+
+
+def create(
+    archive: Annotated[Path, typer.Argument(help="Folder of the archive, new or one to continue.", show_default=False)],
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of pictures, WebDataset tars.", show_default=False)
+    ] = None,
+    quality: Annotated[
+        float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
+    labels: Annotated[
+        str | None, typer.Option(help="`folder`: the first folder of a key; or a CSV file of keys and labels.")
+    ] = None,
+    keep_extensions: Annotated[bool, typer.Option(help="Keys with .png, .jpg ... at their ends.")] = False,
+    shard_size: Annotated[float, typer.Option(help="Megabytes of a shard, about.")] = 128,
+    shard_records: Annotated[int, typer.Option(min=1, help="Pictures of a shard, at most.")] = 20_000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one for each core by default.", show_default=False)
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="Processes of this machine, or tasks of Ray.")] = Engine.local,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object: what is there, and what failed.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Make an archive of pictures; the same command continues it after an interruption.
+
+    A picture that fails is reported and left out, and tried again by the next run; the exit code is 1 as long as one is
+    missing. Pictures with new keys extend the archive. Without inputs, the run does what is missing.
+    """
+    if not 0 < shard_size < math.inf:
+        raise misused(f"--shard-size must be above 0, got {shard_size:g}")
+    with failures_reported():
+        from pylatent.archive import run
+
+        with rate_bar("encoding", quiet=quiet) as show:
+            summary = run.create(
+                archive,
+                inputs or [],
+                model=model,
+                quality=quality,
+                labels=None if labels is None else "folder" if labels == "folder" else Path(labels),
+                keep_extensions=keep_extensions,
+                shard_bytes=round(shard_size * 2**20),
+                shard_records=shard_records,
+                workers=workers,
+                engine=engine.value,
+                report=lambda progress: show(progress.done, progress.total),
+            )
+        for key, reason in summary.failures:
+            complain(f"{key}: {reason}")
+        for number, reason in summary.lost.items():
+            complain(f"shard {number} could not be made: {reason}")
+        if as_json:
+            print(json.dumps(asdict(summary)))
+        elif not quiet:
+            missing = "" if summary.complete else f"; {summary.planned - summary.records:,} missing: run again to retry"
+            complain(f"{archive}: {summary.records:,} records in {summary.shards:,} shards{missing}")
+        if not summary.complete:
+            raise typer.Exit(EXIT_FAILED)
