@@ -6,6 +6,7 @@ namespace py = pybind11;
 namespace pylatent {
 void bind_common(py::module_& m);
 void bind_deform_conv2d(py::module_& m);
+void bind_exact_conv(py::module_& m);
 void bind_gated_fusion(py::module_& m);
 void bind_gaussian_bits(py::module_& m);
 void bind_rans_compat(py::module_& m);
@@ -22,6 +23,7 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "pylatent's native core (internal; use the Python functions)";
   pylatent::bind_common(m);
   pylatent::bind_deform_conv2d(m);
+  pylatent::bind_exact_conv(m);
   pylatent::bind_gated_fusion(m);
   pylatent::bind_gaussian_bits(m);
   pylatent::bind_rans_compat(m);

@@ -55,6 +55,14 @@ Simd simd_level() {
   return level;
 }
 
+bool has_vnni() {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+  return __builtin_cpu_supports("avx512vnni");
+#else
+  return false;  // MSVC builds have no SIMD variants
+#endif
+}
+
 const char* simd_name(Simd level) {
   switch (level) {
     case Simd::avx512:

@@ -10,6 +10,9 @@ enum class Simd { scalar = 0, avx2 = 1, avx512 = 2 };
 // ignored.
 Simd simd_level();
 
+// Whether the CPU has AVX-512 VNNI besides.
+bool has_vnni();
+
 const char* simd_name(Simd level);
 
 }  // namespace pylatent

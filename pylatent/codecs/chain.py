@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec, ExactParameters, not_ready
 from pylatent.codecs.chain_coding import ChainCoding
-from pylatent.codecs.exact import ExactNetwork, load_float_weights
+from pylatent.codecs.exact import load_float_weights, table_indexes
 from pylatent.codecs.latents import LevelParameters
 from pylatent.codecs.tiling import reach, run_tiled
 from pylatent.coding.tables import CdfTables
@@ -187,16 +187,13 @@ class Chain(Codec):
             return ExactParameters(coding.medians.view(-1, 1, 1).to(device), tables, computed=False)
         step, grid = self.steps[level], self._parent(level, grids)
         scale, halo = reach(step.h_s)
-        parameters = partial(self._indexes_and_means, coding.networks[step.name], coding.thresholds.to(device))
-        both = run_tiled(parameters, grid, tile=int(_HYPER_LATENT_TILE / scale), halo=halo, scale=scale)
+        tile = int(_HYPER_LATENT_TILE / scale)
         _, height, width = self.level_shapes(size)[level]
-        indexes, mean = both[..., :height, :width].chunk(2, 1)
-        return ExactParameters(mean, indexes.to(torch.uint8), computed=True)
-
-    def _indexes_and_means(self, network: ExactNetwork, thresholds: Tensor, tile: Tensor) -> Tensor:
-        scale, mean = self._split(network(tile))
-        indexes = torch.searchsorted(thresholds, scale.contiguous())
-        return torch.cat((indexes.float(), mean.float()), 1)
+        needed = (height, width) if max(grid.shape[-2:]) <= tile else None  # of a picture of one tile
+        network = partial(coding.networks[step.name], size=needed, dtype=torch.float32)
+        both = run_tiled(network, grid, tile=tile, halo=halo, scale=scale)
+        scales, mean = self._split(both[..., :height, :width])
+        return ExactParameters(mean, table_indexes(scales, coding.thresholds), computed=True)
 
     @property
     def _h_s(self) -> dict[str, nn.Sequential]:

@@ -5,17 +5,22 @@ A float network of convolutions, transposed convolutions and (leaky) ReLUs becom
 integer below 2^53, which float64 adds without rounding, so the order of summation, and with it the number of threads,
 the tiling, the SIMD level, the device and the version of torch, cannot change a result. The method follows
 Ballé et al., "Integer networks for data compression with latent-variable models", ICLR 2019.
+
+The float64 form is the definition (`ExactNetwork.reference`). CPU tensors go to kernels on 16-bit integers instead
+where there are any (codecs/_exact_native.py), which give the same integers several times as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pylatent.codecs import _exact_native
 from pylatent.errors import ModelError
 
 WEIGHT_BITS = 10
@@ -44,13 +49,15 @@ class ExactLayer:
 
 
 class ExactNetwork:
-    """Maps integers over 2^activation_bits, as float64 (B, C, H, W), to the same; exact for any input.
+    """Maps integers over 2^activation_bits, as float64 (B, C, H, W), to the same; exact for any input. No gradients.
 
-    Raises ModelError if the weights are so large that a sum could leave the range of exact integers.
+    `layers` must not change. Raises ModelError if the weights are so large that a sum could leave the range of exact
+    integers.
     """
 
     def __init__(self, layers: Sequence[ExactLayer]) -> None:
         self.layers = tuple(layers)
+        self._packed: Any = None  # of _exact_native, made when first needed
         for number, layer in enumerate(self.layers):
             inputs = (0, 2, 3) if layer.transposed else (1, 2, 3)
             largest = float((layer.weight.abs().sum(inputs) * _LIMIT + layer.bias.abs()).max())
@@ -60,10 +67,30 @@ class ExactNetwork:
                     f"the limit is {2**53 / (1 << _SLOPE_BITS):.3g}; retrain with smaller weights"
                 )
 
-    def __call__(self, values: Tensor) -> Tensor:
+    def __call__(
+        self, values: Tensor, *, size: tuple[int, int] | None = None, dtype: torch.dtype = torch.float64
+    ) -> Tensor:
+        """The result for `values`, or with `size` its first rows and columns at most, as float64 or float32.
+
+        Either dtype holds the integers, which lie within +-2^20. What `size` leaves out is not computed natively.
+        """
+        if _exact_native.why_not_native(values, self.layers) is None:
+            if self._packed is None:
+                self._packed = _exact_native.pack(self.layers)
+            result = _exact_native.run(self._packed, values, size, dtype)
+            if result is not None:
+                return result
+        result = self.reference(values).to(dtype)
+        return result if size is None else result[..., : size[0], : size[1]]
+
+    def reference(self, values: Tensor) -> Tensor:
+        """The definition, in float64."""
         for layer in self.layers:
             values = self._apply(layer, values.clamp(-_LIMIT, _LIMIT))
         return values.clamp(-_LIMIT, _LIMIT)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layers": self.layers, "_packed": None}  # what is packed belongs to the process
 
     @staticmethod
     def _apply(layer: ExactLayer, values: Tensor) -> Tensor:
@@ -145,6 +172,17 @@ def load_float_weights(network: nn.Sequential, state: dict[str, Tensor], prefix:
         module.weight.copy_(state[f"{prefix}.{number}.weight"].double() * 2.0**-WEIGHT_BITS)
         assert module.bias is not None
         module.bias.copy_(state[f"{prefix}.{number}.bias"].double() * 2.0 ** -(WEIGHT_BITS + ACTIVATION_BITS))
+
+
+def table_indexes(scales: Tensor, thresholds: Tensor) -> Tensor:
+    """How many of `thresholds` are below each scale: uint8, contiguous, of the shape of `scales`.
+
+    scales: integers within +-2^20, float32. thresholds: at most 255 integers from 0 to 2^20, ascending, float64.
+    """
+    if _exact_native.why_not_native(scales) is None:
+        return _exact_native.table_indexes(scales, thresholds)
+    limits = thresholds.to(scales.device, torch.float32)
+    return torch.searchsorted(limits, scales.contiguous()).to(torch.uint8)
 
 
 def to_grid(values: Tensor) -> Tensor:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pylatent.codecs.exact import ExactNetwork, exact_layers, to_grid
+from pylatent.codecs.exact import ExactNetwork, exact_layers, table_indexes, to_grid
 from pylatent.codecs.transforms import conv, deconv
 from pylatent.errors import ModelError
 
@@ -80,3 +80,26 @@ def test_integers_survive_storing(network):
     for a, b in zip(exact.layers, restored.layers, strict=True):
         assert torch.equal(a.weight, b.weight)
         assert torch.equal(a.bias, b.bias)
+
+
+@torch.no_grad()
+def test_a_part_of_the_result(network):
+    exact = ExactNetwork(exact_layers(network))
+    values = torch.randint(-(2**12), 2**12, (2, 5, 3, 4)).double()
+    whole = exact(values)
+    assert torch.equal(whole, exact.reference(values))
+    for size in ((1, 1), (5, 16), (12, 3), (99, 99)):
+        part = exact(values, size=size, dtype=torch.float32)
+        assert part.dtype == torch.float32
+        assert torch.equal(part.double(), whole[..., : size[0], : size[1]])
+
+
+def test_the_table_of_a_scale_is_the_number_of_thresholds_below_it():
+    scales = torch.cat([torch.arange(-5, 400), torch.tensor([-(2**20), 2**20, 9999, 10000, 10001, 70000])]).float()
+    for thresholds in ([0], [2**20], [3, 3, 3, 9], [0, 1, 2, 28, 29, 399, 10000], list(range(255))):
+        expected = torch.tensor([sum(limit < scale for limit in thresholds) for scale in scales.tolist()])
+        limits = torch.tensor(thresholds).double()
+        indexes = table_indexes(scales, limits)
+        assert indexes.dtype == torch.uint8
+        assert torch.equal(indexes.long(), expected)
+        assert torch.equal(table_indexes(torch.stack([scales, -scales])[0:1].T, limits), indexes[:, None])
