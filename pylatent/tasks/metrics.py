@@ -46,6 +46,32 @@ class Interval:
     high: float
 
 
+def resampled(
+    labels: npt.ArrayLike,
+    predictions: npt.ArrayLike,
+    groups: Sequence[object] | npt.ArrayLike,
+    metric: Callable[[npt.ArrayLike], Floats] = balanced_accuracy,
+    *,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> tuple[float, Floats]:
+    """A metric, and its values (resamples,) on items of groups drawn with replacement.
+
+    Whole groups (source pictures, plates) are drawn, since items of one group are not independent. Calls with the same
+    labels, groups and seed draw the same ones, so that their values are paired: subtract them.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    classes = int(max(labels.max(), predictions.max())) + 1
+    confusion(labels, predictions, classes)  # checks
+    _, members = np.unique(np.asarray(groups), return_inverse=True)
+    count = int(members.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    cells = (members * classes + labels) * classes + predictions
+    table = np.bincount(cells, minlength=count * classes**2).reshape(count, classes**2)
+    value = float(metric(table.sum(0).reshape(classes, classes)))
+    return value, metric((draws @ table).reshape(resamples, classes, classes))
+
+
 def bootstrap(
     labels: npt.ArrayLike,
     predictions: npt.ArrayLike,
@@ -53,28 +79,18 @@ def bootstrap(
     metric: Callable[[npt.ArrayLike], Floats] = balanced_accuracy,
     *,
     against: npt.ArrayLike | None = None,
-    level: float = 0.95,
     resamples: int = 4000,
     seed: int = 0,
 ) -> Interval:
-    """A metric's interval, or with `against` (other predictions for the same items) that of the paired difference.
+    """A metric's 95 % interval, or with `against` (other predictions for the same items) that of the difference."""
+    value, values = resampled(labels, predictions, groups, metric, resamples=resamples, seed=seed)
+    if against is not None:
+        other, others = resampled(labels, against, groups, metric, resamples=resamples, seed=seed)
+        value, values = value - other, values - others
+    return interval(value, values)
 
-    Whole groups (source pictures, plates) are drawn with replacement, since items of one group are not independent.
-    """
-    labels = np.asarray(labels)
-    sides = [np.asarray(predictions)] + ([] if against is None else [np.asarray(against)])
-    classes = int(max(values.max() for values in (labels, *sides))) + 1
-    _, members = np.unique(np.asarray(groups), return_inverse=True)
-    count = int(members.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    values, sampled = [], []
-    for side in sides:
-        confusion(labels, side, classes)  # checks
-        cells = (members * classes + labels) * classes + side
-        table = np.bincount(cells, minlength=count * classes**2).reshape(count, classes**2)
-        values.append(float(metric(table.sum(0).reshape(classes, classes))))
-        sampled.append(metric((draws @ table).reshape(resamples, classes, classes)))
-    value = values[0] - (values[1] if against is not None else 0.0)
-    differences = sampled[0] - (sampled[1] if against is not None else 0.0)
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
+
+def interval(value: float, values: Floats, level: float = 0.95) -> Interval:
+    """The percentile interval of resampled values."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))

@@ -1,0 +1,78 @@
+"""Labels from latents against labels from pixels, on blood cells: every table and plot of docs/latent-classification.md.
+
+    python benchmarks/latent_classification.py BCCD WORK
+
+BCCD is the data set's folder (Pascal VOC); WORK keeps crops, records, latents and one result for each training, so that
+a run that was cut goes on, and a rerun does only what is missing. Needs the extras `tasks` and `plot`. Steps: trainings
+on `--workers` processes of one thread each; `--latency`, which wants a quiet machine; the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import classification_latency
+import classification_report
+import torch
+from classification_data import FOLDS, Data
+from classification_jobs import Job, jobs, run
+
+from pylatent import zoo
+from pylatent.train.classifier import ClassifierRecipe
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bccd", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epoch-size", type=int, default=120, help="items drawn per epoch, for every model alike")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--most", type=int, default=3, help="crops of a class taken from a source picture")
+    parser.add_argument("--pictures", type=int, help="source pictures, to try things out; all by default")
+    parser.add_argument(
+        "--on-decoded", type=float, nargs="*", default=[], help="train on decoded pixels, too, of these"
+    )
+    parser.add_argument("--latency", action="store_true", help="measure latencies (again)")
+    parser.add_argument("--no-train", action="store_true", help="leave out what is not trained yet")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file to write, of the whole study")
+    parser.add_argument("--docs", action="store_true", help="write tables and plots into docs/")
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.workers)
+    data = Data(options.work, most=options.most, pictures=options.pictures)
+    data.prepare(options.bccd, zoo.load("default"), lambda text: print(text, flush=True))
+    recipe = ClassifierRecipe(
+        epochs=options.epochs, epoch_size=options.epoch_size, batch=options.batch, learning_rate=1e-3
+    )
+    results = options.work / f"results-{recipe.epochs}x{recipe.epoch_size}-batch{recipe.batch}"
+    results.mkdir(exist_ok=True)
+    plan = jobs(FOLDS, on_decoded=tuple(options.on_decoded))
+    missing = [job for job in plan if not (results / f"{job.name}.json").exists()]
+    if missing and not options.no_train:
+        train(missing, data, recipe, results, options.workers)
+    if options.latency:
+        classification_latency.measure(data, options.work / "latency.json")
+    if options.output is not None:
+        classification_report.write(data, recipe, results, options.work / "latency.json", options.output)
+        if options.docs:
+            classification_report.document(options.output, ROOT / "docs")
+
+
+def train(missing: list[Job], data: Data, recipe: ClassifierRecipe, results: Path, workers: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        pending = {pool.submit(run, job, data, recipe, results): job for job in missing}
+        for number, future in enumerate(as_completed(pending), 1):
+            future.result()
+            print(f"{number} of {len(missing)}: {pending[future].name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
