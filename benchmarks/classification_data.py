@@ -9,7 +9,6 @@ WORK/q3-y.npy, q3-scales.npy   what `decode` returns for them, rounded to float1
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pylatent import zoo
 from pylatent._files import atomic_writer, write_bytes
 from pylatent.archive import Archive, Record, decode_batches, write_shard
 from pylatent.codecs.base import Codec
@@ -49,22 +49,22 @@ class Data:
     def __init__(self, work: Path, *, most: int, pictures: int | None = None) -> None:
         self.work, self.most, self.pictures = work, most, pictures
 
-    def prepare(self, voc: Path, codec: Codec, say: Callable[[str], None]) -> None:
-        """Makes what is missing. Raises ValueError where WORK was made with other settings."""
+    def cut(self, voc: Path, codec: Codec) -> None:
+        """Makes the crops if they are missing. Raises ValueError where WORK was made with other settings."""
         self.work.mkdir(parents=True, exist_ok=True)
         settings = {"most": self.most, "pictures": self.pictures, "model": codec.fingerprint().hex()}
         if not (self.work / "items.json").exists():
-            say("cropping")
             self._crop(voc, settings)
         if json.loads((self.work / "items.json").read_text())["settings"] != settings:
             raise ValueError(f"{self.work} was made with other settings: name another folder")
-        for quality in QUALITIES:
-            if not self.archive_path(quality).exists():
-                say(f"encoding at quality {quality:g}")
-                self._encode(codec, quality)
-            if not self._latents(quality, "scales").exists():
-                say(f"decoding quality {quality:g}")
-                self._decode(codec, quality)
+
+    def code(self, quality: float) -> None:
+        """Makes the records and latents of a quality if they are missing."""
+        codec = zoo.shared("default")
+        if not self.archive_path(quality).exists():
+            self._encode(codec, quality)
+        if not self._latents(quality, "scales").exists():
+            self._decode(codec, quality)
 
     def _crop(self, voc: Path, settings: dict[str, object]) -> None:
         generator = np.random.default_rng(0)

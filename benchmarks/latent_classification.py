@@ -1,4 +1,4 @@
-"""Labels from latents against labels from pixels, on blood cells: every table and plot of docs/latent-classification.md.
+"""Labels from latents against labels from pixels, on blood cells: tables and plots of docs/latent-classification.md.
 
     python benchmarks/latent_classification.py BCCD WORK
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import classification_latency
 import classification_report
 import torch
-from classification_data import FOLDS, Data
+from classification_data import FOLDS, QUALITIES, Data
 from classification_jobs import Job, jobs, run
 
 from pylatent import zoo
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="write tables and plots into docs/")
     options = parser.parse_args()
 
-    torch.set_num_threads(options.workers)
+    torch.set_num_threads(1)
     data = Data(options.work, most=options.most, pictures=options.pictures)
-    data.prepare(options.bccd, zoo.load("default"), lambda text: print(text, flush=True))
+    data.cut(options.bccd, zoo.shared("default"))
     recipe = ClassifierRecipe(
         epochs=options.epochs, epoch_size=options.epoch_size, batch=options.batch, learning_rate=1e-3
     )
@@ -68,6 +68,8 @@ def main() -> None:
 def train(missing: list[Job], data: Data, recipe: ClassifierRecipe, results: Path, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for quality, _ in zip(QUALITIES, pool.map(data.code, QUALITIES), strict=True):
+            print(f"records and latents of quality {quality:g}", flush=True)
         pending = {pool.submit(run, job, data, recipe, results): job for job in missing}
         for number, future in enumerate(as_completed(pending), 1):
             future.result()

@@ -9,15 +9,33 @@ import logging
 import signal
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from pylatent.cli import archive, bench, compress, config, decompress, info, models, train
+from pylatent.cli import archive, bench, classify, compress, config, decompress, info, models, train
 from pylatent.cli._report import EXIT_INTERRUPTED, complain
 from pylatent.cli.eval import evaluate
+from pylatent.cli.eval_classifier import evaluate_classifier
+from pylatent.cli.train_classifier import classifier
 
 _HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _CodecUnlessNamed(TyperGroup):
+    """`pylatent eval PICTURES` measures a codec; a subcommand's name first means the subcommand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["codec", *args]
+        return super().parse_args(ctx, args)
+
+
+evaluations = typer.Typer(cls=_CodecUnlessNamed, help="Measure a model on pictures, or a head on labels.")
+evaluations.command("codec")(evaluate)
+evaluations.command("classifier")(evaluate_classifier)
+train.app.command("classifier")(classifier)
 
 app = typer.Typer(
     name="pylatent",
@@ -31,7 +49,8 @@ app.command("decompress")(decompress.decompress)
 app.command("info")(info.info)
 app.add_typer(archive.app, name="archive")
 app.add_typer(models.app, name="models")
-app.command("eval")(evaluate)
+app.command("classify")(classify.classify)
+app.add_typer(evaluations, name="eval")
 app.command("bench")(bench.bench)
 app.add_typer(train.app, name="train")
 app.command("config")(config.config)

@@ -1,0 +1,118 @@
+"""What `pylatent classify` does: archives and .lat files -> rows of labels, in batches; failures are collected."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from pylatent import zoo
+from pylatent.archive import Archive, Failure, decode_batches
+from pylatent.cli._batch import find_jobs
+from pylatent.cli._label_table import Row
+from pylatent.cli._labelled import is_archive
+from pylatent.cli._report import misused
+from pylatent.cli.classify import Unlabelled
+from pylatent.codecs.base import Codec
+from pylatent.codecs.latents import Latents
+from pylatent.coding.container import LatFile
+from pylatent.errors import PylatentError
+from pylatent.tasks import load_head
+
+_WAITING = 16  # batches' worth of files of all sizes that wait for more of their size
+
+
+class Labels:
+    """Iterates over lists of rows, each once; afterwards `failures` holds what got no label.
+
+    head: path of a head file (ModelError). inputs: archives, .lat files, folders of them; ends the command for others.
+    """
+
+    def __init__(self, head: Path, inputs: Sequence[Path], *, batch: int, threads: int | None) -> None:
+        self.head, self.header = load_head(head)
+        self.batch, self.threads = batch, threads
+        self.failures: list[Unlabelled] = []
+        self.done = 0
+        broken: list[Failure] = []
+        self.archives = [Archive(path, failures=broken) for path in inputs if is_archive(path)]
+        self._add(broken)
+        others = [path for path in inputs if not is_archive(path)]
+        for path in others:
+            if path.is_file() and path.suffix.lower() != ".lat":
+                raise misused(
+                    f"{path} is neither an archive nor a .lat file: `pylatent compress` makes one of a picture"
+                )
+        jobs = find_jobs(others, None, "", lambda path: path.suffix.lower() == ".lat") if others else []
+        self.files = [job.source for job in jobs]
+        self.total = sum(len(archive) for archive in self.archives) + len(self.files)
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        for archive in self.archives:
+            yield from self._counted(self._of_archive(archive))
+        yield from self._counted(self._of_files())
+
+    def _counted(self, rows: Iterator[list[Row]]) -> Iterator[list[Row]]:
+        for some in rows:
+            self.done += len(some)
+            yield some
+
+    def _of_archive(self, archive: Archive) -> Iterator[list[Row]]:
+        if not len(archive):
+            return
+        failures: list[Failure] = []
+        try:
+            codec = zoo.find(archive.model, archive.model_hash)
+            for batch in decode_batches(archive, codec, batch=self.batch, threads=self.threads, failures=failures):
+                yield self._rows(batch.keys, batch.labels, batch.latents, codec)
+        except PylatentError as error:  # the whole archive is of no use to this head, or its model is not installed
+            failures.append(Failure(str(archive.path), None, f"{archive.path}: {error}"))
+        self._add(failures)
+
+    def _of_files(self) -> Iterator[list[Row]]:
+        waiting: dict[tuple[bytes, tuple[int, int]], list[tuple[Path, LatFile]]] = defaultdict(list)
+        count = 0
+        for path in self.files:
+            try:
+                file = LatFile.read(path)
+            except (PylatentError, OSError) as error:
+                self._fail(path, error)
+                continue
+            group = waiting[file.model_hash, file.stream.size]
+            group.append((path, file))
+            count += 1
+            if len(group) < self.batch and count >= _WAITING * self.batch:
+                group = max(waiting.values(), key=len)
+            if len(group) >= self.batch or count >= _WAITING * self.batch:
+                count -= len(group)
+                yield from self._of_group(waiting.pop((group[0][1].model_hash, group[0][1].stream.size)))
+        for group in waiting.values():
+            yield from self._of_group(group)
+
+    def _of_group(self, group: list[tuple[Path, LatFile]]) -> Iterator[list[Row]]:
+        """Files of one model and one size; where that fails as a whole, one by one."""
+        try:
+            codec = zoo.find(group[0][1].model, group[0][1].model_hash)
+            latents = codec.decode([file.stream for _, file in group], threads=self.threads)
+            yield self._rows([str(path) for path, _ in group], [None] * len(group), latents, codec)
+        except PylatentError as error:
+            if len(group) == 1:
+                self._fail(group[0][0], error)
+                return
+            for one in group:
+                yield from self._of_group([one])
+
+    @torch.inference_mode()
+    def _rows(self, keys: Sequence[str], labels: Sequence[str | None], latents: Latents, codec: Codec) -> list[Row]:
+        self.header.check(latents, codec.fingerprint().hex())
+        confidences, numbers = self.head(latents).softmax(1).max(1)
+        found = [self.header.classes[number] for number in numbers.tolist()]
+        return [Row(*row) for row in zip(keys, labels, found, confidences.tolist(), strict=True)]
+
+    def _add(self, failures: Sequence[Failure]) -> None:
+        self.failures += [Unlabelled(failure.source, failure.key or "", failure.reason) for failure in failures]
+
+    def _fail(self, path: Path, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self.failures.append(Unlabelled(str(path), str(path), reason))
