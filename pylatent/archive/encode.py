@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,44 +11,55 @@ from pathlib import Path
 import torch
 
 from pylatent import images
-from pylatent.archive.plan import read_sources, shard_path
+from pylatent.archive.plan import read_plan, read_sources, shard_path
 from pylatent.archive.recover import records
 from pylatent.archive.report import ShardReport, count_records, write_report
 from pylatent.archive.shard import Record, write_shard
 from pylatent.archive.sources import Source, SourceReader
 from pylatent.codecs.base import Codec
 from pylatent.coding.container import HASH_BYTES
+from pylatent.errors import MismatchError
 
 # Pictures of one size are coded together up to so many pixels; beyond, that gains nothing.
 _BATCH_PIXELS = 1 << 16
 _MAX_BATCH = 32
 _WAITING_PIXELS = 1 << 24
+_SAMPLED_PIXELS = 1 << 25
 
 
 @torch.no_grad()
 def make_shard(
-    codec: Codec, folder: Path, number: int, quality: float | None, *, advance: Callable[[int], None] = lambda n: None
+    codec: Codec, folder: Path, number: int, *, advance: Callable[[int], None] = lambda n: None
 ) -> ShardReport:
     """Encodes the pictures that are planned for a shard and not in it, and writes it anew with those that are.
 
     A picture that fails is recorded in the report. `advance` is told how many more pictures are dealt with. The bytes
-    of the shard depend on the pictures, codec and quality alone. Raises FormatError for a damaged plan, OSError.
+    of the shard depend on the pictures, codec and quality alone. A damaged shard is kept as `….lats.damaged`, and what
+    can be read of it used. Raises MismatchError for another codec than the plan's, FormatError, OSError.
     """
     start = time.monotonic()
-    sources = read_sources(folder, number)
-    path = shard_path(folder, number)
+    plan, sources = read_plan(folder), read_sources(folder, number)
+    path, model_hash = shard_path(folder, number), codec.fingerprint()[:HASH_BYTES]
+    if model_hash.hex() != plan.model_hash:
+        raise MismatchError(
+            f"{folder} is made with model {plan.model} ({plan.model_hash}), not with {codec.name} ({model_hash.hex()})"
+        )
     found: dict[str, Record] = {}
+    damaged = False
     if path.exists():
-        found = {item.key: item for item in records(path) if isinstance(item, Record)}
+        count_records(folder, number, plan.model_hash)  # refuses another model's
+        for item in records(path, recover=True):
+            if isinstance(item, Record):
+                found[item.key] = item
+            else:
+                damaged = True
         advance(sum(source.key in found for source in sources))
-    kept = len(found)
-    model_hash = codec.fingerprint()[:HASH_BYTES]
-    whole = kept == count_records(folder, number, model_hash.hex())
+    kept = len(found) if path.exists() and not damaged else -1
     failures: list[tuple[str, str]] = []
     converted: Counter[str] = Counter()
     missing = [source for source in sources if source.key not in found]
     for batch in _batches(missing, failures, converted, advance):
-        for record in _encode(codec, batch, quality, failures):
+        for record in _encode(codec, batch, plan.quality, failures):
             found[record.key] = record
         advance(len(batch))
     wanted = [found[source.key] for source in sources if source.key in found]
@@ -56,17 +68,28 @@ def make_shard(
     seconds = round(time.monotonic() - start, 3)
     report = ShardReport(number, len(sources), len(wanted), failures, dict(converted), pixels, seconds)
     write_report(folder, report)
-    if len(wanted) != kept or not whole:
+    if damaged:
+        os.replace(path, path.with_name(f"{path.name}.damaged"))
+    if len(wanted) != kept:
         write_shard(path, codec.name, model_hash, wanted)
     return report
 
 
 def mean_bytes(codec: Codec, quality: float | None, sample: list[Source]) -> float:
-    """Mean size of the records of some pictures in bytes; those that cannot be read count as empty."""
+    """Mean size of the records of some pictures in bytes, or of the first that have 32 megapixels together.
+
+    Pictures that fail are passed over.
+    """
     failures: list[tuple[str, str]] = []
-    batches = _batches(sample, failures, Counter(), lambda n: None)
-    coded = [record for batch in batches for record in _encode(codec, batch, quality, failures)]
-    return sum(len(record.key) + len(record.stream.to_record()) for record in coded) / max(1, len(coded))
+    count = size = pixels = 0
+    for batch in _batches(sample, failures, Counter(), lambda n: None):
+        for record in _encode(codec, batch, quality, failures):
+            count += 1
+            size += len(record.key.encode()) + len(record.stream.to_record())
+            pixels += record.stream.size[0] * record.stream.size[1]
+        if pixels > _SAMPLED_PIXELS:
+            break
+    return size / max(1, count)
 
 
 def _batches(

@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,10 +24,9 @@ def make_shards(
     folder: Path,
     numbers: Sequence[int],
     model: str,
-    quality: float | None,
     workers: int,
     advance: Callable[[int], None],
-) -> Iterator[tuple[int, ShardReport | str]]:
+) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 
     A process that dies is replaced, and its shard tried once more. Processes do not outlive this iterator.
@@ -36,7 +35,7 @@ def make_shards(
     for number in numbers:
         todo.put(number)
     events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-    hands = [_Hand(folder, model, quality, todo, events) for _ in range(workers)]
+    hands = [_Hand(folder, model, todo, events) for _ in range(min(workers, len(numbers)))]
     try:
         left = len(numbers)
         while left:
@@ -58,7 +57,6 @@ class _Hand:
         self,
         folder: Path,
         model: str,
-        quality: float | None,
         todo: queue.SimpleQueue[int],
         events: queue.SimpleQueue[_Event],
     ) -> None:
@@ -68,7 +66,6 @@ class _Hand:
             "pylatent.archive.worker",
             os.path.abspath(folder),
             model,
-            json.dumps(quality),
         ]
         self._todo, self._events = todo, events
         self._process: subprocess.Popen[str] | None = None

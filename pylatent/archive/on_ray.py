@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ def make_shards(
     folder: Path,
     numbers: Sequence[int],
     model: str,
-    quality: float | None,
     workers: int | None,
     advance: Callable[[int], None],
-) -> Iterator[tuple[int, ShardReport | str]]:
+) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 
     Ray runs on this machine alone, with `workers` CPUs, unless it runs already or RAY_ADDRESS names a cluster; then
     `workers` limits the tasks at a time. Archive, inputs and model must lie at the same paths on all its machines.
     Raises PylatentError if Ray is not installed.
     """
+    if not numbers:
+        return
     try:
         import ray
     except ImportError as error:
@@ -43,7 +44,7 @@ def make_shards(
         todo = iter(numbers)
         while True:
             for number in todo:
-                waiting[task.remote(os.path.abspath(folder), number, model, quality)] = number
+                waiting[task.remote(os.path.abspath(folder), number, model)] = number
                 if len(waiting) >= limit:
                     break
             if not waiting:
@@ -63,11 +64,11 @@ def make_shards(
             ray.shutdown()
 
 
-def _make(folder: str, number: int, model: str, quality: float | None) -> ShardReport:
+def _make(folder: str, number: int, model: str) -> ShardReport:
     """A Ray task; the codec stays loaded in its process for the next one."""
     import torch
 
     from pylatent import zoo
 
     torch.set_num_threads(1)
-    return make_shard(zoo.shared(model), Path(folder), number, quality)
+    return make_shard(zoo.shared(model), Path(folder), number)

@@ -13,6 +13,7 @@ from pylatent.errors import FormatError
 
 _HEAD = 2 + MAX_KEY + 5 + 400  # bytes that tell how long an entry is
 _PATIENCE = 16  # bytes checked in search of the next entry, per byte of the file
+_ATTEMPTS = 1 << 24  # bytes tried as the beginning of an entry: a minute
 
 
 def records(path: str | os.PathLike[str], *, recover: bool = False) -> Iterator[Record | Failure]:
@@ -59,14 +60,16 @@ def _scan(path: str) -> Iterator[Record | Failure]:
     except FormatError as error:
         yield Failure(path, None, f"{path}: cannot be recovered: {error}")
         return
-    at, last, patience = header.size, b"", _PATIENCE * len(data)
+    at, last, patience, attempts = header.size, b"", _PATIENCE * len(data), _ATTEMPTS
     while at < len(data) and data[at] != END_OF_ENTRIES:
         start = at
         found = None
-        while found is None and at < len(data) and patience > 0:
-            found, cost = _entry(data, at, header, last)
-            patience -= cost
-            at += found is None
+        while found is None and at < len(data) and patience >= 0 and attempts > 0:
+            found, checked = _entry(data, at, header, last)
+            if found is None:
+                patience -= checked
+                attempts -= 1
+                at += 1
         if at > start:
             tail = "" if found or at == len(data) else "; the search was given up"
             yield Failure(path, None, f"{path}: no record can be read from byte {start} to {at}{tail}")
@@ -79,17 +82,17 @@ def _scan(path: str) -> Iterator[Record | Failure]:
 
 
 def _entry(data: mmap.mmap, at: int, header: ShardHeader, last: bytes) -> tuple[tuple[Record, int] | None, int]:
-    """The entry that begins at a byte, if its key is above `last`, with its size; and the bytes looked at."""
+    """The entry that begins at a byte, if its key is above `last`, with its size; and the bytes checked."""
     head = data[at : at + _HEAD]
     try:
         cursor = Cursor(head)
         key, _ = read_prefix(cursor, header)
         size = cursor.at + record_length(head[cursor.at :])
         if key.encode() <= last or at + size > len(data):
-            return None, 1
+            return None, 0
     except FormatError:
-        return None, 1
+        return None, 0
     try:
-        return (read_entry(data[at : at + size], header), size), 0
+        return (read_entry(data[at : at + size], header), size), size
     except FormatError:
         return None, size

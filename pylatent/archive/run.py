@@ -18,12 +18,13 @@ from pylatent import zoo
 from pylatent.archive.encode import mean_bytes
 from pylatent.archive.local import make_shards
 from pylatent.archive.plan import Plan, extend_plan, has_plan, read_plan
-from pylatent.archive.report import ShardReport, Summary, count_records, summarize
+from pylatent.archive.report import Summary, count_records, summarize
 from pylatent.archive.shard import SUFFIX
 from pylatent.archive.sources import Source, find_sources, read_labels
 from pylatent.codecs.base import QUALITY_STEP, Codec
 from pylatent.coding.container import HASH_BYTES
 from pylatent.errors import FormatError, MismatchError, PylatentError
+from pylatent.zoo.store import SUFFIX as SUFFIX_OF_MODELS
 
 SHARD_BYTES = 128 << 20
 SHARD_RECORDS = 20_000
@@ -68,12 +69,13 @@ def create(
     if shard_bytes < 1 or shard_records < 1 or (workers is not None and workers < 1):
         raise ValueError("`shard_bytes`, `shard_records` and `workers` must be at least 1")
     name = os.fspath(model)
+    if name.endswith(SUFFIX_OF_MODELS) or os.sep in name:
+        name = os.path.abspath(name)  # for processes that run in other folders
     codec = zoo.shared(name)
     _check_folder(folder, inputs)
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        for stale in folder.glob(".*.tmp"):
-            stale.unlink(missing_ok=True)
+        _clean(folder)
         plan = _plan(folder, codec, quality)
         if inputs:
             sources = find_sources(inputs, folder_labels=labels == "folder", keep_extensions=keep_extensions)
@@ -99,17 +101,24 @@ def create(
             progress = replace(progress, done=progress.done + count)
             report(progress)
 
-        outcomes: Iterator[tuple[int, ShardReport | str]] = iter(())
-        if todo and engine == "ray":
+        if engine == "ray":
             from pylatent.archive import on_ray
 
-            outcomes = on_ray.make_shards(folder, todo, name, plan.quality, workers, advance)
-        elif todo:
-            outcomes = make_shards(
-                folder, todo, name, plan.quality, min(workers or os.cpu_count() or 1, len(todo)), advance
-            )
-        lost = {number: outcome for number, outcome in outcomes if isinstance(outcome, str)}
+            outcomes = on_ray.make_shards(folder, todo, name, workers, advance)
+        else:
+            outcomes = make_shards(folder, todo, name, workers or os.cpu_count() or 1, advance)
+        try:
+            with contextlib.closing(outcomes):
+                lost = {number: outcome for number, outcome in outcomes if isinstance(outcome, str)}
+        finally:
+            _clean(folder)
     return summarize(folder, plan, lost)
+
+
+def _clean(folder: Path) -> None:
+    """Removes what killed processes have left."""
+    for stale in folder.glob(".*.tmp"):
+        stale.unlink(missing_ok=True)
 
 
 def _check_folder(folder: Path, inputs: Sequence[str | os.PathLike[str]]) -> None:

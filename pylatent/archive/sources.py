@@ -41,14 +41,16 @@ def find_sources(
     """All pictures of folders and tars, in an order that depends on names alone.
 
     A folder is searched at any depth, hidden files and folders excepted; the key is the path below it without its
-    extension, and with `folder_labels` the first folder of that path is the label. In a tar, members that share a name
-    up to the first dot are a sample: its pictures become records, its `.cls` their label. Raises FormatError, OSError.
+    extension. In a tar, members that share a name up to the first dot are a sample: its pictures become records, its
+    `.cls` their label. With `folder_labels`, the first folder of a key is the label of those that have none. Raises
+    FormatError, OSError.
     """
     for given in inputs:
         path = os.path.abspath(given)
-        found = _in_folder(path, folder_labels) if os.path.isdir(path) else _in_tar(path)
-        for source, extension in found:
+        for source, extension in _in_folder(path) if os.path.isdir(path) else _in_tar(path):
             key = source.key + extension if keep_extensions else source.key
+            if folder_labels and source.label is None and "/" in key:
+                source = replace(source, label=key.split("/")[0])
             try:
                 check_key(key)
                 if source.label is not None:
@@ -74,15 +76,14 @@ def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     return labels
 
 
-def _in_folder(folder: str, folder_labels: bool) -> Iterator[tuple[Source, str]]:
+def _in_folder(folder: str) -> Iterator[tuple[Source, str]]:
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(os.path.relpath(root, folder))
-        label = below.parts[0] if folder_labels and below.parts else None
         for name in sorted(files):
             if not name.startswith(".") and is_picture(Path(name)):
                 stem, extension = os.path.splitext(name)
-                yield Source((below / stem).as_posix(), label, os.path.join(root, name)), extension
+                yield Source((below / stem).as_posix(), None, os.path.join(root, name)), extension
 
 
 def _in_tar(path: str) -> Iterator[tuple[Source, str]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 _ENDED = 3
 
 
-def work(folder: Path, model: str, quality: float | None) -> None:
+def work(folder: Path, model: str) -> None:
     import torch
 
     from pylatent import zoo
@@ -37,7 +37,7 @@ def work(folder: Path, model: str, quality: float | None) -> None:
     while True:
         number = numbers.get()
         try:
-            say(report=asdict(make_shard(codec, folder, number, quality, advance=lambda n: say(advance=n))))
+            say(report=asdict(make_shard(codec, folder, number, advance=lambda n: say(advance=n))))
         except Exception as error:
             say(error=f"{type(error).__name__}: {error}")
 
@@ -50,4 +50,4 @@ def _listen(numbers: queue.SimpleQueue[int]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the starter decides
-    work(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))
+    work(Path(sys.argv[1]), sys.argv[2])

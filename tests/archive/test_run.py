@@ -18,6 +18,8 @@ from test_sources import make_tar
 from pylatent import zoo
 from pylatent.archive import Archive, local, run
 from pylatent.archive.encode import make_shard
+from pylatent.archive.plan import read_plan
+from pylatent.archive.reader import Shard
 from pylatent.archive.report import read_report
 from pylatent.errors import FormatError, MismatchError, PylatentError
 
@@ -27,10 +29,10 @@ def here(monkeypatch):
     """Shards are made in this process; the list holds the numbers of those that were."""
     made = []
 
-    def make_shards(folder, numbers, model, quality, workers, advance):
+    def make_shards(folder, numbers, model, workers, advance):
         for number in numbers:
             made.append(number)
-            yield number, make_shard(zoo.shared(model), folder, number, quality, advance=advance)
+            yield number, make_shard(zoo.shared(model), folder, number, advance=advance)
 
     monkeypatch.setattr(run, "make_shards", make_shards)
     return made
@@ -38,6 +40,16 @@ def here(monkeypatch):
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.lats"))}
+
+
+def made_here(archive: Path, model: str) -> dict[str, bytes]:
+    """What the shards of an archive's plan are when they are made one after the other in this process."""
+    folder = archive.with_name("here")
+    shutil.copytree(archive / "plan", folder / "plan")
+    shutil.copy(archive / "archive.json", folder)
+    for number in range(len(read_plan(folder).shards)):
+        make_shard(zoo.shared(model), folder, number)
+    return contents(folder)
 
 
 def test_a_folder_of_pictures(tmp_path, pictures, model, here):
@@ -112,7 +124,7 @@ def test_a_batch_that_fails_is_tried_one_by_one(tmp_path, pictures, model, monke
 
     marked = _tensor(Image.open(pictures / "class1/07.png"))[0]
     monkeypatch.setattr(
-        run, "make_shards", lambda folder, numbers, *_: ((n, make_shard(Picky(), folder, n, 3)) for n in numbers)
+        run, "make_shards", lambda folder, numbers, *_: ((n, make_shard(Picky(), folder, n)) for n in numbers)
     )
     summary = run.create(tmp_path / "a", [pictures], model=model, quality=3)
     assert [key for key, _ in summary.failures] == ["class1/07"]
@@ -135,13 +147,42 @@ def test_new_pictures_extend_an_archive(tmp_path, pictures, model, here):
 def test_a_damaged_shard_is_made_again(tmp_path, pictures, model, here):
     run.create(tmp_path / "a", [pictures], model=model, shard_records=6)
     before = contents(tmp_path / "a")
-    (tmp_path / "a" / "shard-00001.lats").write_bytes(before["shard-00001.lats"][:-5])
+    cut = before["shard-00001.lats"][:-5]
+    (tmp_path / "a" / "shard-00001.lats").write_bytes(cut)
     (tmp_path / "a" / "shard-00002.lats").unlink()
     (tmp_path / "a" / ".shard-00002.lats.0123.tmp").write_bytes(b"left by a killed process")
     assert run.create(tmp_path / "a", model=model).complete
     assert here == [0, 1, 2, 1, 2]
     assert contents(tmp_path / "a") == before
+    assert (tmp_path / "a" / "shard-00001.lats.damaged").read_bytes() == cut
     assert not list((tmp_path / "a").glob(".*.tmp"))
+
+
+def test_records_of_a_damaged_shard_outlive_their_pictures(tmp_path, pictures, model, here):
+    run.create(tmp_path / "a", [pictures], model=model)
+    path = tmp_path / "a" / "shard-00000.lats"
+    wanted = list(Archive(path))
+    start = Shard(path).span(5)[0]
+    data = bytearray(path.read_bytes()[:-5])
+    data[start + 20] ^= 1
+    path.write_bytes(data)
+    shutil.rmtree(pictures)
+    summary = run.create(tmp_path / "a", model=model)
+    assert list(Archive(path)) == wanted[:5] + wanted[6:]
+    assert [key for key, _ in summary.failures] == [wanted[5].key]
+    assert "No such file" in summary.failures[0][1]
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, pictures, model, monkeypatch):
+    def make_shards(folder, numbers, *_):
+        (folder / ".shard-00000.lats.0123.tmp").write_bytes(b"of a process that is stopped")
+        yield numbers[0], "nothing"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "make_shards", make_shards)
+    with pytest.raises(KeyboardInterrupt):
+        run.create(tmp_path / "a", [pictures], model=model)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".lock", "archive.json", "plan"]
 
 
 def test_tars_and_labels(tmp_path, pictures, model, here):
@@ -216,11 +257,7 @@ def test_real_processes_and_one_that_dies(tmp_path, pictures, model, monkeypatch
     assert (tmp_path / "died").exists()
     assert summary.complete
     assert done[-1] == 18
-    for number in range(4):
-        (tmp_path / "b").mkdir(exist_ok=True)
-        shutil.copytree(tmp_path / "a" / "plan", tmp_path / "b" / "plan", dirs_exist_ok=True)
-        make_shard(zoo.shared(model), tmp_path / "b", number, 4.0)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a") == made_here(tmp_path / "a", model)
 
 
 HAPLESS = """
@@ -241,7 +278,7 @@ def test_a_process_that_always_dies_loses_its_shard_only(tmp_path, monkeypatch):
 
     monkeypatch.setattr(local, "_start", start)
     moves = []
-    found = dict(local.make_shards(tmp_path, [1, 2], "m", None, 1, moves.append))
+    found = dict(local.make_shards(tmp_path, [1, 2], "m", 1, moves.append))
     assert found == {1: "its process ended with code 5", 2: "unlucky"}
     assert sum(moves) == 2
 
@@ -278,11 +315,7 @@ def test_kill_9_and_run_again(tmp_path, pictures, model):
     result = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
     assert json.loads(result.stdout)["records"] == 18
     assert not list((tmp_path / "a").glob(".*.tmp"))
-    for number in range(6):
-        (tmp_path / "b").mkdir(exist_ok=True)
-        shutil.copytree(tmp_path / "a" / "plan", tmp_path / "b" / "plan", dirs_exist_ok=True)
-        make_shard(zoo.shared(model), tmp_path / "b", number, 4.0)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a") == made_here(tmp_path / "a", model)
     assert len(set(Archive(tmp_path / "a").keys())) == 18
 
 
