@@ -65,8 +65,7 @@ class Archive:
                 f"{shard.path} of {header.model} ({header.model_hash.hex()}); use one folder for each model"
             )
         self.model, self.model_hash = header.model, header.model_hash
-        ends = [shard.key(place).encode() for place in (0, len(shard) - 1)] if len(shard) else [b"\xff", b""]
-        self._parts.append(_Part(shard.path, len(shard), len(self), *ends))
+        self._parts.append(_Part(shard.path, len(shard), len(self), *_range(shard)))
         self.file_bytes += shard.file_bytes
 
     def __len__(self) -> int:
@@ -108,12 +107,19 @@ class Archive:
         return shard.label(place)
 
     def keys(self) -> Iterator[str]:
-        """All keys, in the order of the positions."""
+        """All keys, in the order of the positions; FormatError where one is not legible."""
         return (self.key(position) for position in range(len(self)))
 
     def labels(self) -> list[str | None]:
-        """The label of every record, in the order of the positions."""
-        return [self.label(position) for position in range(len(self))]
+        """The label of every record, in the order of the positions; None where the record is not legible."""
+        labels: list[str | None] = []
+        for shard in self.shards():
+            for position in range(len(shard)):
+                try:
+                    labels.append(shard.label(position))
+                except FormatError:
+                    labels.append(None)
+        return labels
 
     def shards(self) -> Iterator[Shard]:
         """The shards, one after the other, opened."""
@@ -144,6 +150,16 @@ class Archive:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _open=OrderedDict(), _lock=threading.Lock())
+
+
+def _range(shard: Shard) -> tuple[bytes, bytes]:
+    """The first and last key of a shard, or bounds of all keys where these two are damaged."""
+    if not len(shard):
+        return b"\xff", b""
+    try:
+        return shard[0].key.encode(), shard[len(shard) - 1].key.encode()
+    except FormatError:
+        return b"", b"\xff"
 
 
 def shard_files(path: Path) -> list[str]:

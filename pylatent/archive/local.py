@@ -21,11 +21,7 @@ _Event = tuple[int, "ShardReport | str | int"]  # shard, and its report, why it 
 
 
 def make_shards(
-    folder: Path,
-    numbers: Sequence[int],
-    model: str,
-    workers: int,
-    advance: Callable[[int], None],
+    folder: Path, numbers: Sequence[int], model: str, workers: int, advance: Callable[[int], None]
 ) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 
@@ -54,19 +50,9 @@ class _Hand:
     """A thread that hands shards to a process of its own and listens to it."""
 
     def __init__(
-        self,
-        folder: Path,
-        model: str,
-        todo: queue.SimpleQueue[int],
-        events: queue.SimpleQueue[_Event],
+        self, folder: Path, model: str, todo: queue.SimpleQueue[int], events: queue.SimpleQueue[_Event]
     ) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "pylatent.archive.worker",
-            os.path.abspath(folder),
-            model,
-        ]
+        self._command = [sys.executable, "-m", "pylatent.archive.worker", os.path.abspath(folder), model]
         self._todo, self._events = todo, events
         self._process: subprocess.Popen[str] | None = None
         self._stopped = threading.Event()
@@ -88,7 +74,11 @@ class _Hand:
                     number = self._todo.get_nowait()
                 except queue.Empty:
                     return
-                self._events.put((number, self._make(number)))
+                try:
+                    outcome = self._make(number)
+                except Exception as error:  # the iterator waits for an outcome of every shard
+                    outcome = f"{type(error).__name__}: {error}"
+                self._events.put((number, outcome))
         finally:
             self._end()
 

@@ -15,11 +15,7 @@ _IN_FLIGHT = 2  # tasks that are handed to Ray, per CPU that it has
 
 
 def make_shards(
-    folder: Path,
-    numbers: Sequence[int],
-    model: str,
-    workers: int | None,
-    advance: Callable[[int], None],
+    folder: Path, numbers: Sequence[int], model: str, workers: int | None, advance: Callable[[int], None]
 ) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 

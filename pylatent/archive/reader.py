@@ -80,15 +80,14 @@ class Shard:
         return self._count
 
     def __getitem__(self, position: int) -> Record:
-        return self.read(position, *self.span(position))
+        start, end = self.span(position)
+        try:
+            return read_entry(self._map[start:end], self.header)
+        except FormatError as error:
+            raise FormatError(f"{self.path}: record {position} at byte {start}: {error}") from None
 
     def __iter__(self) -> Iterator[Record]:
         return (self[position] for position in range(self._count))
-
-    @property
-    def data_bytes(self) -> int:
-        """Bytes of all entries: keys, label numbers and records."""
-        return self._end - self.header.size
 
     @property
     def file_bytes(self) -> int:
@@ -108,13 +107,6 @@ class Shard:
         lengths = struct.unpack_from(f"<{place + 1}{'H' if self._width == 2 else 'I'}", self._map, at)
         end = start + sum(lengths)
         return end - lengths[-1], end
-
-    def read(self, position: int, start: int, end: int) -> Record:
-        """The record of an entry that lies from `start` to `end`; raises FormatError."""
-        try:
-            return read_entry(self._map[start:end], self.header)
-        except FormatError as error:
-            raise FormatError(f"{self.path}: record {position} at byte {start}: {error}") from None
 
     def key(self, position: int) -> str:
         """The key alone, not covered by a check: FormatError only if it cannot be one."""

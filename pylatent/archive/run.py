@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
+import torch
+
 from pylatent import zoo
 from pylatent.archive.encode import mean_bytes
 from pylatent.archive.local import make_shards
@@ -32,11 +34,10 @@ SHARD_RECORDS = 20_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: pictures dealt with, in this run and out of how many in it, and the archive's own number."""
+    """How far a run is: pictures of the missing shards that are dealt with, and how many there are."""
 
     done: int
     total: int
-    planned: int
 
 
 def create(
@@ -60,7 +61,7 @@ def create(
     model, quality: as for `pylatent.compress`; an archive has one of each, and refuses another.
     labels: "folder" for the first folder of a key, or a CSV file of keys and labels. A tar's `.cls` count without it.
     shard_bytes, shard_records: a shard is cut at whichever comes first; sizes are guessed from a few pictures.
-    workers: processes, each with one thread; as many as there are cores by default (under Ray: as Ray decides).
+    workers: processes, each with one thread; by default as many as torch would use threads (Ray: as Ray decides).
 
     Failed pictures are in the summary, and in `shard-*.json`, and are tried again by the next run. Raises FormatError,
     MismatchError, ModelError, ValueError, OSError; PylatentError if another run is working on the archive.
@@ -93,7 +94,7 @@ def create(
                 raise FormatError(f"no pictures in {', '.join(os.fspath(path) for path in inputs)}")
         counts = [count_records(folder, number, plan.model_hash) for number in range(len(plan.shards))]
         todo = [number for number, planned in enumerate(plan.shards) if counts[number] != planned]
-        progress = Progress(0, sum(plan.shards[number] for number in todo), sum(plan.shards))
+        progress = Progress(0, sum(plan.shards[number] for number in todo))
         report(progress)
 
         def advance(count: int) -> None:
@@ -106,7 +107,7 @@ def create(
 
             outcomes = on_ray.make_shards(folder, todo, name, workers, advance)
         else:
-            outcomes = make_shards(folder, todo, name, workers or os.cpu_count() or 1, advance)
+            outcomes = make_shards(folder, todo, name, workers or torch.get_num_threads(), advance)
         try:
             with contextlib.closing(outcomes):
                 lost = {number: outcome for number, outcome in outcomes if isinstance(outcome, str)}

@@ -10,6 +10,7 @@ taken for another shard's or another key's.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ END_OF_ENTRIES = 0  # where a key's length would stand, which is never 0
 FOOTER = struct.Struct("<QQIII4s")  # entries, offset of the index, CRCs of index, header and footer, end magic
 END_MAGIC = b"HSL\n"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -45,13 +48,9 @@ class Record:
 
 def check_key(key: str) -> None:
     """Raises ValueError for a key that cannot stand in a shard, or that as a path would lead out of a folder."""
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        size = 0
-    if not 1 <= size <= MAX_KEY:
+    if not 1 <= _size(key) <= MAX_KEY:
         raise ValueError(f"a key must be 1..{MAX_KEY} bytes of UTF-8, got {key[:100]!r}")
-    if "\\" in key or any(ord(letter) < 32 or ord(letter) == 127 for letter in key):
+    if "\\" in key or _CONTROL.search(key):
         raise ValueError(f"a key must not contain a backslash or a control character, got {key!r}")
     if any(part in ("", ".", "..") for part in key.split("/")):
         raise ValueError(f"a key must be a relative path without empty parts, '.' and '..', got {key!r}")
@@ -59,8 +58,16 @@ def check_key(key: str) -> None:
 
 def check_label(label: str) -> None:
     """Raises ValueError for a label that cannot stand in a shard."""
-    if not 1 <= len(label.encode(errors="replace")) <= MAX_LABEL or any(ord(letter) < 32 for letter in label):
+    if not 1 <= _size(label) <= MAX_LABEL or _CONTROL.search(label):
         raise ValueError(f"a label must be 1..{MAX_LABEL} bytes of UTF-8 without control characters, got {label!r}")
+
+
+def _size(text: str) -> int:
+    """Bytes of UTF-8, or 0 for text that has no UTF-8 (as names of files may be)."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
 
 
 def write_shard(path: str | os.PathLike[str], model: str, model_hash: bytes, records: Sequence[Record]) -> int:

@@ -93,6 +93,22 @@ def test_no_archive(tmp_path):
         Archive(tmp_path / "nothing")
 
 
+def test_damage_at_the_ends_of_a_shard_hides_nothing_else(archive, coded):
+    path = archive.path / "0.lats"
+    whole = path.read_bytes()
+    at = whole.index(b"\x03k00")
+    for place, value in ((at + 1, ord("z")), (at + 1, 0xFF), (at + 4, 0x7F)):  # another key, no text, no label
+        data = bytearray(whole)
+        data[place] = value
+        path.write_bytes(data)
+        damaged = Archive(archive.path)
+        assert all(damaged[one.key] == one for one in coded[1:])
+        assert damaged.find("k00") is None or place == at + 4
+        assert len(damaged.labels()) == 22
+        with pytest.raises(FormatError, match="record 0 at byte"):
+            damaged[0]
+
+
 def test_a_damaged_shard_raises_or_is_recorded(archive, coded):
     path = archive.path / "1.lats"
     path.write_bytes(path.read_bytes()[:-1])
