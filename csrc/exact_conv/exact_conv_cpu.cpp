@@ -130,9 +130,9 @@ void stage(const Activations& from, int64_t image, const Border& border, int64_t
   std::fill_n(out, border.right * channels, A{0});
 }
 
-// a = high 2^kSplitBits + low, low from -2^(kSplitBits - 1) on.
-int32_t high_part(int32_t a) { return (a + (1 << (kSplitBits - 1))) >> kSplitBits; }
-int32_t low_part(int32_t a) { return a - high_part(a) * (1 << kSplitBits); }
+// a = high 2^kSplitBits + low
+int32_t high_part(int32_t a) { return a >> kSplitBits; }
+int32_t low_part(int32_t a) { return a & ((1 << kSplitBits) - 1); }
 
 // Tiles of one phase, one block of outputs and one image.
 struct Task {

@@ -110,9 +110,9 @@ def test_sums_at_the_limit_of_32_bits(sign):
 
 
 def test_weights_at_the_limit_of_16_bits():
-    for largest in (32767, 32768, -32768, (1 << 22) - 1):
+    for largest in (32767, 32768, -32767, -32768, (1 << 22) - 1):
         weight = torch.zeros(3, 2, 3, 3)
-        weight[0, 0, 1, 1], weight[2, 1, 0, 2] = largest, -largest
+        weight[0, 0, 1, 1] = weight[2, 1, 0, 2] = largest
         generator = torch.Generator().manual_seed(0)
         for magnitude in (1, 32767, 32768, LIMIT):
             values = integers(generator, -magnitude, magnitude, 1, 2, 4, 4).double()
