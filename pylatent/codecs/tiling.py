@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +27,25 @@ def reach(network: nn.Sequential) -> tuple[Fraction, int]:
 
     The halo is how far from a position its inputs lie, taken up to a multiple of the factor by which the sides shrink.
     """
+    return _reach(
+        tuple(
+            (isinstance(module, nn.ConvTranspose2d), module.kernel_size[0], module.stride[0])
+            for module in network
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        )
+    )
+
+
+@lru_cache  # fractions take their time, as much as a small picture's symbols
+def _reach(layers: tuple[tuple[bool, int, int], ...]) -> tuple[Fraction, int]:
     scale, inputs = Fraction(1), Fraction(0)
-    for module in network:
-        if isinstance(module, nn.ConvTranspose2d):
-            inputs += Fraction(module.kernel_size[0] // 2, module.stride[0]) / scale
-            scale *= module.stride[0]
-        elif isinstance(module, nn.Conv2d):
-            inputs += module.kernel_size[0] // 2 / scale
-            scale /= module.stride[0]
+    for transposed, kernel, stride in layers:
+        if transposed:
+            inputs += Fraction(kernel // 2, stride) / scale
+            scale *= stride
+        else:
+            inputs += kernel // 2 / scale
+            scale /= stride
     multiple = max(Fraction(1), 1 / scale)
     return scale, int(-(-inputs // multiple) * multiple)
 
