@@ -27,7 +27,7 @@ from pylatent.tasks.data import SIZE, Split, crops, group_split
 
 QUALITIES = (3.0, 1.0, 2.0, 6.0)
 FOLDS = 5
-_BATCH = 32
+_BATCH = 8
 
 
 @dataclass(frozen=True)

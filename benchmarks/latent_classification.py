@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -65,7 +66,12 @@ def main() -> None:
             classification_report.document(options.output, ROOT / "docs")
 
 
+# With glibc's defaults, large activations are mapped and unmapped at every step: most of the time goes to page faults.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
+
+
 def train(missing: list[Job], data: Data, recipe: ClassifierRecipe, results: Path, workers: int) -> None:
+    os.environ.update(KEEP_MEMORY)  # for the processes that are started
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for quality, _ in zip(QUALITIES, pool.map(data.code, QUALITIES), strict=True):

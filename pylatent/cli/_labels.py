@@ -36,7 +36,12 @@ class Labels:
         self.failures: list[Unlabelled] = []
         self.done = 0
         broken: list[Failure] = []
-        self.archives = [Archive(path, failures=broken) for path in inputs if is_archive(path)]
+        self.archives = []
+        for path in (path for path in inputs if is_archive(path)):
+            try:
+                self.archives.append(Archive(path, failures=broken))
+            except PylatentError as error:  # it mixes models
+                broken.append(Failure(str(path), None, str(error)))
         self._add(broken)
         others = [path for path in inputs if not is_archive(path)]
         for path in others:

@@ -24,10 +24,15 @@ _BINS = (1, 2, 3, 6)
 
 
 class PyramidPooling(nn.Module):
-    """Means over 1, 4, 9 and 36 parts of the map, projected, enlarged and appended: (B, C, h, w) -> (B, 2C, h, w)."""
+    """Means over 1, 4, 9 and 36 parts of the map, projected, enlarged and appended: (B, C, h, w) -> (B, 2C, h, w).
+
+    Without the paper's batch norm, which the one mean of a single picture could not feed. C is a multiple of 4.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        if channels % len(_BINS):
+            raise ValueError(f"`channels` must be a multiple of {len(_BINS)}, got {channels}")
         part = channels // len(_BINS)
         self.parts = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(bins), nn.Conv2d(channels, part, 1), nn.ReLU()) for bins in _BINS
@@ -55,7 +60,7 @@ class LatentSegmenter(nn.Module):
         self.adapter = LatentAdapter(channels, stem.channels, upscale=_LATENT_STRIDE // stem.stride, levels=levels)
         third, fourth = (_outputs_of(layer) for layer in (backbone.layer3, backbone.layer4))
         self.head = nn.Sequential(
-            PyramidPooling(fourth), *_conv_bn_relu(2 * (fourth // 4 * 4), hidden), nn.Conv2d(hidden, classes, 1)
+            PyramidPooling(fourth), *_conv_bn_relu(2 * fourth, hidden), nn.Conv2d(hidden, classes, 1)
         )
         self.auxiliary = nn.Sequential(*_conv_bn_relu(third, hidden // 2), nn.Conv2d(hidden // 2, classes, 1))
         backbone.requires_grad_(not freeze)

@@ -159,6 +159,17 @@ def test_an_archive_of_another_model(folder, trained):
     assert "trained on latents of model tiny-1" in failure["reason"]
 
 
+def test_an_archive_that_mixes_models(folder, trained):
+    assert run(*TRAIN[:4], "other-1", *TRAIN[5:], "-o", "second", "--epochs", 1) == 0
+    (folder / "mixed").mkdir()
+    for number, run_folder in enumerate((trained, folder / "second")):
+        (folder / "mixed" / f"{number}.lats").write_bytes((run_folder / "records.lats").read_bytes())
+    assert run("classify", "mixed", trained, "--head", trained / "head.safetensors", "-o", "x.csv") == 1
+    assert len(list(csv.DictReader((folder / "x.csv").open()))) == 16
+    (failure,) = csv.DictReader((folder / "x.csv.failures.csv").open())
+    assert "mixes models" in failure["reason"]
+
+
 def test_wrong_usage(folder, trained, capsys):
     head = trained / "head.safetensors"
     assert run("classify", "cells/dark/p0.png", "--head", head) == 2
