@@ -1,5 +1,6 @@
 """Shards: what is written is read, and every way to be wrong says what and where."""
 
+import random
 import struct
 import tempfile
 import zlib
@@ -230,3 +231,35 @@ def test_the_search_after_damage_is_bounded(tmp_path):
     found = list(reading.records(path, recover=True))
     assert found[1] == record("a")
     assert "given up" in found[2].reason
+
+
+def test_mutants_are_refused_or_read(tmp_path):
+    """Random damage, half of it with every CRC made right again: nothing but FormatError, and no key twice."""
+    whole = write(tmp_path / "a.lats", records(70)).read_bytes()
+    size = Shard(tmp_path / "a.lats").header.size
+    draw = random.Random(5)
+    path = tmp_path / "b.lats"
+    for number in range(200):
+        data = bytearray(whole)
+        for _ in range(draw.choice((1, 2, 5))):
+            at = draw.choice((draw.randrange(size), draw.randrange(len(data) - 8), len(data) - draw.randrange(9, 250)))
+            value = draw.choice((0, 1, 255, 65535, 1 << 31, (1 << 32) - 1, 1 << 40, (1 << 64) - 1))
+            new = draw.choice((b"", draw.randbytes(draw.randrange(1, 9)), struct.pack("<Q", value)))
+            data[at : at + draw.choice((0, 1, len(new)))] = new
+        if number % 2:
+            data[size - 4 : size] = zlib.crc32(data[: size - 4]).to_bytes(4, "little")
+            end = int.from_bytes(data[-24:-16], "little")
+            data[-16:-12] = zlib.crc32(data[min(end, len(data) - 32) : -32]).to_bytes(4, "little")
+            data[-12:-8] = data[size - 4 : size]
+            data[-8:] = zlib.crc32(data[-32:-8]).to_bytes(4, "little") + b"HSL\n"
+        path.write_bytes(data)
+        for recover in (False, True):
+            found = [item.key for item in reading.records(path, recover=recover) if isinstance(item, Record)]
+            assert len(found) == len(set(found))
+        try:
+            shard = Shard(path)
+        except FormatError:
+            continue
+        for key in ("class1/00004", "class0/00000", "zz"):
+            position = shard.find(key)
+            assert position is None or shard.key(position) == key
