@@ -194,7 +194,7 @@ def kill_and_resume(
 ) -> dict[str, Any]:
     """Kills the command ten times, alternately alone and with its whole group, and lets the eleventh run end.
 
-    The moments are drawn from the first 0.22 of the time that a whole run takes.
+    The moments are drawn from the first 0.15 of the time that a whole run takes.
     """
     command = create_command(archive, tars, workers, PART_SHARD)
     draw = random.Random(1)
@@ -202,7 +202,7 @@ def kill_and_resume(
     for number in range(KILLS):
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
         start = time.perf_counter()
-        moment = draw.uniform(0, 0.22 * duration)
+        moment = draw.uniform(0, 0.15 * duration)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:

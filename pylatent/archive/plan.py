@@ -8,7 +8,6 @@ A picture that is planned but not in its shard is missing: that is all a re-run 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ from typing import IO
 import numpy as np
 
 from pylatent._files import atomic_writer, write_bytes
+from pylatent.archive.digest import digests_of, key_digest
 from pylatent.archive.shard import SUFFIX
 from pylatent.archive.sources import Source
 from pylatent.errors import FormatError
@@ -26,7 +26,6 @@ from pylatent.errors import FormatError
 _FILE = "archive.json"
 _FOLDER = "plan"
 _VERSION = 1
-_DIGEST = 16
 _SAMPLED = 16
 
 
@@ -118,28 +117,23 @@ def _sources_path(folder: Path, number: int) -> Path:
     return folder / _FOLDER / f"{number:05}.jsonl"
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=_DIGEST).digest()
-
-
 def _planned(folder: Path, plan: Plan) -> np.ndarray:
     keys = (source.key for number in range(len(plan.shards)) for source in read_sources(folder, number))
-    return np.sort(np.frombuffer(b"".join(map(_digest, keys)), f"V{_DIGEST}").view(f"S{_DIGEST}"))
+    return np.sort(digests_of(b"".join(map(key_digest, keys))))
 
 
 def _list_new(file: IO[bytes], sources: Iterable[Source], planned: np.ndarray) -> array[int]:
     """Writes the sources that are not planned, a line each; returns where the lines begin."""
     starts, digests = array("Q"), bytearray()
     for source in sources:
-        digest = _digest(source.key)
-        if len(planned):
-            place = int(np.searchsorted(planned, np.bytes_(digest)))
-            if place < len(planned) and planned[place] == np.bytes_(digest):
-                continue
+        digest = key_digest(source.key)
+        place = int(np.searchsorted(planned, digest))
+        if place < len(planned) and planned[place] == digest:
+            continue
         starts.append(file.tell())
         digests += digest
         file.write(json.dumps(astuple(source)).encode() + b"\n")
-    unique, counts = np.unique(np.frombuffer(bytes(digests), f"S{_DIGEST}"), return_counts=True)
+    unique, counts = np.unique(digests_of(digests), return_counts=True)
     if len(unique) < len(starts):
         _refuse_duplicates(file, set(unique[counts > 1].tolist()))
     return starts
@@ -150,7 +144,7 @@ def _refuse_duplicates(file: IO[bytes], digests: set[bytes]) -> None:
     paths: dict[str, list[str]] = {}
     for line in file:
         source = Source(*json.loads(line))
-        if _digest(source.key).rstrip(b"\0") in digests:
+        if key_digest(source.key) in digests:
             paths.setdefault(source.key, []).append(source.path)
     key, both = next(iter(paths.items()))
     raise FormatError(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
+from pylatent.archive.digest import digests_of, key_digest
 from pylatent.archive.folder import Archive
 from pylatent.archive.plan import has_plan, read_plan
 from pylatent.archive.reader import Failure
 from pylatent.archive.recover import records
 from pylatent.archive.report import summarize
 from pylatent.archive.shard import Record
-
-_DIGEST = 16
 
 
 def verify_archive(archive: Archive, failures: list[Failure], advance: Callable[[int], None]) -> int:
@@ -28,18 +26,18 @@ def verify_archive(archive: Archive, failures: list[Failure], advance: Callable[
         for item in records(shard.path):
             done += 1
             if isinstance(item, Record):
-                digests += _digest(item.key)
+                digests += key_digest(item.key)
                 good += 1
             else:
                 failures.append(item)
             if done % 1000 == 0:
                 advance(done)
-    unique, counts = np.unique(np.frombuffer(bytes(digests), f"S{_DIGEST}"), return_counts=True)
+    unique, counts = np.unique(digests_of(digests), return_counts=True)
     if len(unique) < good:
         twice = set(unique[counts > 1].tolist())
         for shard in archive.shards():
             keys = (item.key for item in records(shard.path) if isinstance(item, Record))
-            found = [key for key in keys if _digest(key).rstrip(b"\0") in twice]
+            found = [key for key in keys if key_digest(key) in twice]
             failures += [
                 Failure(shard.path, key, f"{shard.path}: the key {key!r} is in several shards") for key in found
             ]
@@ -60,7 +58,3 @@ def _missing(archive: Archive) -> list[Failure]:
         text = f"{archive.path}: {unexplained} planned pictures are missing: run `pylatent archive create` again"
         failures.append(Failure(str(archive.path), None, text))
     return failures
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode(), digest_size=_DIGEST).digest()

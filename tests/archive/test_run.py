@@ -18,9 +18,10 @@ from test_sources import make_tar
 from pylatent import zoo
 from pylatent.archive import Archive, local, run
 from pylatent.archive.encode import make_shard
-from pylatent.archive.plan import read_plan
+from pylatent.archive.plan import Plan, extend_plan, read_plan, read_sources
 from pylatent.archive.reader import Shard
 from pylatent.archive.report import read_report
+from pylatent.archive.sources import Source
 from pylatent.errors import FormatError, MismatchError, PylatentError
 
 
@@ -142,6 +143,21 @@ def test_new_pictures_extend_an_archive(tmp_path, pictures, model, here):
     after = contents(tmp_path / "a")
     assert {name: after[name] for name in before} == before
     assert list(Archive(tmp_path / "a" / "shard-00002.lats").keys()) == ["class0/another", "zzz"]
+
+
+def test_what_is_planned_is_not_planned_again(tmp_path):
+    """Thousands of keys, since a fault may show in one of 256."""
+    sources = [Source(f"{n:05}", None, f"{n:05}.png") for n in range(3000)]
+    options = {"bytes_of": lambda sample: 100.0, "shard_bytes": 1 << 20, "shard_records": 700}
+    plan = extend_plan(tmp_path, Plan("m", "00", None), sources, **options)
+    assert plan.shards == [600] * 5
+    assert [source for n in range(5) for source in read_sources(tmp_path, n)] == sources
+    more = [*sources[1000:], *(Source(f"new{n}", None, "x") for n in range(50))]
+    plan = extend_plan(tmp_path, plan, more, **options)
+    assert plan.shards == [*[600] * 5, 50]
+    assert read_plan(tmp_path) == plan == extend_plan(tmp_path, plan, sources[::-1], **options)
+    with pytest.raises(FormatError, match=r"3000 keys are there twice, such as 'a\d+' from x and x"):
+        extend_plan(tmp_path, plan, [Source(f"a{n % 3000}", None, "x") for n in range(6000)], **options)
 
 
 def test_a_damaged_shard_is_made_again(tmp_path, pictures, model, here):
