@@ -15,7 +15,7 @@ namespace pylatent::exact {
 namespace {
 
 constexpr int64_t kTaskTiles = 16;
-constexpr int64_t kGroup = INT64_C(1) << 22;  // elements of the largest activations that run together
+constexpr int64_t kGroup = INT64_C(1) << 18;  // elements of the largest activations that run together
 
 struct Variant {
   const char* name;
