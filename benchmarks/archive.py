@@ -131,21 +131,26 @@ else:
     archive = Archive(path)
     read = archive.__getitem__
 opened = time.perf_counter() - start
-times = []
+times, walls = [], []
 for key in keys:
-    start = time.perf_counter()
+    wall, start = time.perf_counter(), time.thread_time()
     read(key)
-    times.append(time.perf_counter() - start)
-first, times = times[0], sorted(times)
+    times.append(time.thread_time() - start)
+    walls.append(time.perf_counter() - wall)
+first, times, walls = walls[0], sorted(times), sorted(walls)
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps({"open_ms": 1e3 * opened, "first_us": 1e6 * first, "p50_us": 1e6 * times[len(times) // 2],
                   "p99_us": 1e6 * times[len(times) * 99 // 100],
+                  "wall_p50_us": 1e6 * walls[len(walls) // 2], "wall_p99_us": 1e6 * walls[len(walls) * 99 // 100],
                   "peak_memory_mb": peak / 1024}))
 """
 
 
 def access(path: Path, work: Path, keys: list[str], rounds: int = 3) -> dict[str, Any]:
-    """Random access in fresh processes, which take turns; the files are in the page cache. The median round counts."""
+    """Random access in fresh processes, which take turns; the files are in the page cache. The median round counts.
+
+    Of the processor's time and by the clock, which other processes on the machine disturb.
+    """
     draw = random.Random(0)
     chosen = [draw.randrange(len(keys)) for _ in range(10_000)]
     sides: dict[str, tuple[Path, list[Any]]] = {
