@@ -1,6 +1,6 @@
 """The ablation of nested codecs: depth, deepest prior, dimensions and means, at equal budgets.
 
-    python benchmarks/nested.py PHOTOS KODAK [--work runs/nested] [--steps 800] [--limit 10] [--page]
+    python benchmarks/nested.py PHOTOS KODAK [--work runs/nested] [--steps 600] [--limit 10] [--page]
 
 PHOTOS is a folder of training pictures, KODAK one to evaluate on. Transforms and gains of the shipped model are frozen;
 every setting trains its own entropy levels with the same budget (nested_training.py) and is measured in real files
@@ -12,9 +12,11 @@ tables and plots to docs/nested.md. The autoregressive peer needs compressai, th
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import torch
 from harness import environment, write_json
@@ -46,7 +48,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("kodak", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/nested"), help="checkpoints, models, measurements")
-    parser.add_argument("--steps", type=int, default=800, help="of training, for every setting")
+    parser.add_argument("--steps", type=int, default=600, help="of training, for every setting")
     parser.add_argument("--limit", type=int, help="settings to train in this run")
     parser.add_argument("--rounds", type=int, default=3, help="of timing")
     parser.add_argument("--page", action="store_true", help="train nothing: write results and page from what there is")
@@ -54,8 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     if not options.page:
-        missing = [setting for setting in SETTINGS if not measured(options.work, setting, options.steps).exists()]
-        run(missing[: options.limit], options)
+        run(options)
     timing = options.work / "timing.json"
     models = {n: model(options.work, Setting(n, "logistic"), options.steps) for n in LEVELS}
     if not timing.exists() and all(path.exists() for path in models.values()):
@@ -63,25 +64,36 @@ def main() -> None:
     collect(options, timing)
 
 
-def run(settings: list[Setting], options: argparse.Namespace) -> None:
-    """Train and measure the settings, one after the other."""
+def run(options: argparse.Namespace) -> None:
+    """Train and measure what is missing, the first settings first, but what another run is at."""
     base = shipped()
-    data = training_set(base, options.photos, options.work / "latents.pt") if settings else None
-    pictures = TestSet(base, options.kodak) if settings else None
-    for setting in settings:
-        assert data is not None
-        assert pictures is not None
-        path, checkpoint = model(options.work, setting, options.steps), options.work / f"{setting.name}.pt"
-        if not path.exists():
-            codec, seconds = train(setting, base, data, options.steps, checkpoint)
-            card = {"ablation": asdict(setting), "seconds": seconds, "recipe": {"lambdas": base.lambdas}}
-            zoo.save_codec(codec, path, name="ablation-1", card=card)
-            checkpoint.unlink()
-        stored = zoo.load(path)
-        rows = pictures.measure(stored)  # type: ignore[arg-type]
-        seconds = zoo.read_header(path).card["seconds"]
-        write_json(measured(options.work, setting, options.steps), {"training_seconds": seconds, "rows": rows})
-        print(f"{setting.name}: {sum(row['bpp'] for row in rows) / len(rows):.4f} bpp", flush=True)
+    data = training_set(base, options.photos, options.work / "latents.pt")
+    pictures = TestSet(base, options.kodak)
+    begun = 0
+    for setting in SETTINGS:
+        result = measured(options.work, setting, options.steps)
+        with open(result.with_suffix(".lock"), "w") as lock:
+            if result.exists() or begun == options.limit or not locked(lock):
+                continue
+            begun += 1
+            path, checkpoint = model(options.work, setting, options.steps), result.with_suffix(".pt")
+            if not path.exists():
+                codec, seconds = train(setting, base, data, options.steps, checkpoint)
+                card = {"ablation": asdict(setting), "seconds": seconds, "recipe": {"lambdas": base.lambdas}}
+                zoo.save_codec(codec, path, name="ablation-1", card=card)
+                checkpoint.unlink()
+            rows = pictures.measure(zoo.load(path))  # type: ignore[arg-type]
+            write_json(result, {"training_seconds": zoo.read_header(path).card["seconds"], "rows": rows})
+            print(f"{setting.name}: {sum(row['bpp'] for row in rows) / len(rows):.4f} bpp", flush=True)
+
+
+def locked(file: IO[str]) -> bool:
+    """Whether the file's lock could be had; it is given back with the file, or by the process that dies."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def model(work: Path, setting: Setting, steps: int) -> Path:

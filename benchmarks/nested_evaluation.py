@@ -23,6 +23,7 @@ QUALITIES = (1.0, 3.0, 5.0, 7.0)
 class TestSet:
     """Pictures, and y of each at each quality, which is the same for all settings."""
 
+    @torch.no_grad()
     def __init__(self, base: MeanScaleHyperprior, folder: Path) -> None:
         self.pictures = {path.name: images.read(path).tensor for path in find_images(folder)}
         self.latents = {

@@ -25,7 +25,7 @@ from pylatent.train.muon import Muon
 
 CROP = 32  # positions of y, 512 pixels: the deepest of five levels has 2x2
 BATCH = 4
-RATE, PRIOR_RATE = 2e-3, 1e-2  # of Muon (and Adam for biases), and of Adam for a learned prior
+RATE, PRIOR_RATE = 5e-3, 5e-2  # of Muon (and Adam for biases), and of Adam for a learned prior
 _FIT_EVERY, _SAVE_EVERY, _WARM_UP, _RATE_BATCHES = 100, 200, 20, 8
 _SIZE = (16 * CROP, 16 * CROP)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 
 import torch
@@ -226,10 +225,3 @@ class Chain(Codec):
 def gain_parameter(gains: int, M: int) -> nn.Parameter | None:
     """Gains of 1 for `gains` qualities, (gains, M); None for 0 of them."""
     return nn.Parameter(torch.ones(gains, M)) if gains else None
-
-
-def check_factor(name: str, network: nn.Sequential, factor: Fraction) -> None:
-    """Raises ValueError unless the network's convolutions change the sides by `factor`."""
-    found = reach(network)[0]
-    if found != factor:
-        raise ValueError(f"`{name}` must change the sides of a picture by {factor}, got {found}")

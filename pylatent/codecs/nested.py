@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pylatent.codecs.chain import Chain, Step, check_factor, gain_parameter
+from pylatent.codecs.chain import Chain, Step, gain_parameter
 from pylatent.codecs.exact import ACTIVATION_BITS
 from pylatent.codecs.tiling import reach
 from pylatent.codecs.transforms import analysis_transform, conv, deconv, synthesis_transform
@@ -184,16 +184,23 @@ def _check_modules(
     units = prior.bin_width * 2**ACTIVATION_BITS
     if not (units == round(units) and prior.bin_width <= 16):
         raise ValueError(f"`bin_width` must be a multiple of 1/256 up to 16, got {prior.bin_width}")
-    check_factor("g_a", g_a, Fraction(1, 16))
-    check_factor("g_s", g_s, Fraction(16))
+    _check_factor("g_a", g_a, Fraction(1, 16))
+    _check_factor("g_s", g_s, Fraction(16))
     widths = [_outputs(network) for network in (g_a, *h_a)]
     for level, (down, up) in enumerate(zip(h_a, h_s, strict=True)):
-        check_factor(f"h_s[{level}]", up, 1 / reach(down)[0])
+        _check_factor(f"h_s[{level}]", up, 1 / reach(down)[0])
         expected = widths[level] * (2 if predict_mean else 1)
         if _outputs(up) != expected:
             raise ValueError(f"`h_s[{level}]` must give {expected} channels, got {_outputs(up)}")
     if prior.channels != widths[-1]:
         raise ValueError(f"`prior` must have {widths[-1]} channels, like the deepest level, got {prior.channels}")
+
+
+def _check_factor(name: str, network: nn.Sequential, factor: Fraction) -> None:
+    """Raises ValueError unless the network's convolutions change the sides by `factor`."""
+    found = reach(network)[0]
+    if found != factor:
+        raise ValueError(f"`{name}` must change the sides of a picture by {factor}, got {found}")
 
 
 def _outputs(network: nn.Sequential) -> int:
