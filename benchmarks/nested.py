@@ -114,7 +114,7 @@ def measure_times(models: dict[int, Path], kodak: Path, rounds: int) -> dict[str
         "picture": TIMED_PICTURE,
         "quality": TIMED_QUALITY,
         "rows": rows,
-        "autoregressive": autoregressive(picture, 1),
+        "autoregressive": autoregressive(picture),
     }
 
 

@@ -40,10 +40,10 @@ def budget(result: dict[str, Any]) -> list[str]:
     found, excess = result["environment"], max(each["longest_excess"] for each in settings)
     files = sum(len(each["bytes"]) for each in settings)
     return [
-        f"{len(settings)} trainings of {result['steps']} steps, each of {result['batch']} crops of {result['crop']}² pixels: "
-        f"{result['training_seconds'] / 60:.0f} core-minutes in all ({found['processor']}; torch {found['torch']}). "
-        f"{files} files, every one of which decoded to what was encoded; none is longer than its estimated bits by more "
-        f"than 0.5 % + 12 bytes a level + {max(0, excess):.0f} bytes.",
+        f"{len(settings)} trainings of {result['steps']} steps, each of {result['batch']} crops of {result['crop']}² "
+        f"pixels: {result['training_seconds'] / 60:.0f} core-minutes in all ({found['processor']}; "
+        f"torch {found['torch']}). {files} files, every one of which decoded to what was encoded; none is longer than "
+        f"its estimated bits by more than 0.5 % + 12 bytes a level + {max(0, excess):.0f} bytes.",
         "",
     ]
 
