@@ -1,13 +1,11 @@
 #include <algorithm>
-#include <atomic>
-#include <cmath>
 #include <stdexcept>
-#include <string>
+#include <utility>
 
-#include "common/blocks.h"
 #include "common/checks.h"
 #include "common/cpu.h"
 #include "common/parallel.h"
+#include "exact_conv/activations.h"
 #include "exact_conv/exact_conv.h"
 #include "exact_conv/exact_kernel.h"
 
@@ -41,98 +39,6 @@ const std::vector<Variant>& available() {
   static const std::vector<Variant> found = find_variants();
   return found;
 }
-
-// Activations of some images: int32 (image, row, column, channel), channels in whole units, those without meaning zero;
-// and the largest magnitude in each image.
-struct Activations {
-  Size size;
-  int64_t channels, pitch;
-  Aligned<int32_t> values;
-  std::vector<std::atomic<int32_t>> largest;
-
-  Activations(int64_t images, Size size_, int64_t channels_)
-      : size(size_),
-        channels(channels_),
-        pitch(round_up(channels_, kUnit)),
-        values(allocate<int32_t>(images * size_.area() * pitch)),
-        largest(static_cast<size_t>(images)) {
-    for (std::atomic<int32_t>& most : largest) most.store(0, std::memory_order_relaxed);
-  }
-
-  int64_t images() const { return static_cast<int64_t>(largest.size()); }
-  int32_t* at(int64_t image, int64_t row, int64_t column) const {
-    return values.get() + ((image * size.height + row) * size.width + column) * pitch;
-  }
-  void see(int64_t image, int32_t magnitude) {
-    std::atomic<int32_t>& most = largest[static_cast<size_t>(image)];
-    int32_t seen = most.load(std::memory_order_relaxed);
-    while (seen < magnitude && !most.compare_exchange_weak(seen, magnitude, std::memory_order_relaxed)) {
-    }
-  }
-};
-
-// The top left `to.size` of images as integers within +-kLimit; false if they are not integers.
-bool import_images(const double* from, const Images& images, Activations& to, int threads) {
-  std::atomic<bool> whole{true};
-  parallel_for(to.images() * to.size.height, threads, [&](int64_t task) {
-    const int64_t image = task / to.size.height, row = task % to.size.height;
-    int32_t* out = to.at(image, row, 0);
-    std::fill_n(out, to.size.width * to.pitch, 0);
-    int32_t largest = 0;
-    bool all = true;
-    for (int64_t channel = 0; channel < to.channels; ++channel) {
-      const double* in = from + ((image * images.channels + channel) * images.size.height + row) * images.size.width;
-      for (int64_t column = 0; column < to.size.width; ++column) {
-        const double bounded = in[column] < kLimit ? (in[column] > -kLimit ? in[column] : -kLimit) : kLimit;
-        const int32_t value = static_cast<int32_t>(bounded);
-        all = all && (value == in[column] || std::abs(in[column]) > kLimit);
-        out[column * to.pitch + channel] = value;
-        largest = std::max(largest, std::abs(value));
-      }
-    }
-    to.see(image, largest);
-    if (!all) whole.store(false, std::memory_order_relaxed);
-  });
-  return whole.load();
-}
-
-// The first images.batch of `from` as (image, channel, row, column).
-template <class T>
-void export_images(const Activations& from, T* to, int threads) {
-  const int64_t height = from.size.height, width = from.size.width;
-  parallel_for(from.images() * height, threads, [&](int64_t task) {
-    const int64_t image = task / height, row = task % height;
-    for (int64_t first = 0; first < from.channels; first += kUnit) {
-      const int64_t count = std::min<int64_t>(kUnit, from.channels - first);
-      T* out = to + ((image * from.channels + first) * height + row) * width;
-      for (int64_t column = 0; column < width; ++column) {
-        const int32_t* in = from.at(image, row, column) + first;
-        for (int64_t j = 0; j < count; ++j) out[j * height * width + column] = static_cast<T>(in[j]);
-      }
-    }
-  });
-}
-
-// Row `row` of an image as the kernels read it: A, channels made even, with a border of zeros. `value` makes an A.
-template <class A, class Fn>
-void stage(const Activations& from, int64_t image, const Border& border, int64_t channels, int64_t row, A* out,
-           Fn&& value) {
-  const int64_t width = border.left + from.size.width + border.right, source = row - border.top;
-  if (source < 0 || source >= from.size.height) {
-    std::fill_n(out, width * channels, A{0});
-    return;
-  }
-  out = std::fill_n(out, border.left * channels, A{0});
-  for (int64_t column = 0; column < from.size.width; ++column, out += channels) {
-    const int32_t* in = from.at(image, source, column);
-    for (int64_t channel = 0; channel < channels; ++channel) out[channel] = static_cast<A>(value(in[channel]));
-  }
-  std::fill_n(out, border.right * channels, A{0});
-}
-
-// a = high 2^kSplitBits + low
-int32_t high_part(int32_t a) { return a >> kSplitBits; }
-int32_t low_part(int32_t a) { return a & ((1 << kSplitBits) - 1); }
 
 // Tiles of one phase, one block of outputs and one image.
 struct Task {
@@ -306,31 +212,6 @@ bool Network::run(const double* values, const Images& images, Size crop, void* o
     }
   }
   return true;
-}
-
-void table_indexes(const float* values, int64_t count, const int32_t* thresholds, int64_t thresholds_count,
-                   uint8_t* indexes, int threads) {
-  check_range("number of thresholds", thresholds_count, 1, UINT8_MAX);
-  int32_t lowest = 0;
-  for (int64_t i = 0; i < thresholds_count; ++i) {
-    check_range("threshold", thresholds[i], lowest, kLimit);
-    lowest = thresholds[i];
-  }
-  // The answer for each integer up to one above the last threshold. Most values are small: few lines of it are touched.
-  std::vector<uint8_t> answers(static_cast<size_t>(lowest) + 2, static_cast<uint8_t>(thresholds_count));
-  auto from = answers.begin();
-  for (int64_t i = 0; i < thresholds_count; ++i) {
-    const auto to = answers.begin() + thresholds[i] + 1;
-    std::fill(from, to, static_cast<uint8_t>(i));
-    from = to;
-  }
-  const float highest = static_cast<float>(answers.size() - 1);
-  for_blocks(count, threads, [&](int64_t first, int64_t n) {
-    for (int64_t i = first; i < first + n; ++i) {
-      const float bounded = values[i] > 0 ? (values[i] < highest ? values[i] : highest) : 0;
-      indexes[i] = answers[static_cast<size_t>(static_cast<int32_t>(bounded))];
-    }
-  });
 }
 
 }  // namespace pylatent::exact
