@@ -28,9 +28,8 @@ def write_page(root: Path, result: dict[str, Any]) -> None:
     pattern = re.compile(r"(<!-- begin ablation -->\n).*?(<!-- end ablation -->)", re.DOTALL)
     if len(pattern.findall(text)) != 1:
         raise ValueError(f"{page} must have one section between `begin ablation` and `end ablation`")
-    body = "\n".join(
-        ["", *rate_table(settings), *seed_table(settings), *level_table(settings), *time_table(result), ""]
-    )
+    lines = budget(result) + rate_table(settings) + seed_table(settings) + level_table(settings) + time_table(result)
+    body = "\n".join(["", *lines, ""])
     write_bytes(page, pattern.sub(lambda match: f"{match[1]}{body}{match[2]}", text).encode())
 
 
@@ -172,7 +171,9 @@ def plot_rates(settings: list[dict[str, Any]], path: Path) -> None:
         for each in settings
         if each["setting"] == name and each["seed"] == 1
     ]
-    plot_curves(lines, path, title="Kodak, 12 pictures: frozen transforms, entropy levels retrained")
+    furthest = max(point.bpp for line in lines for point in line.curve)
+    title_text = "Kodak, 12 pictures: frozen transforms, entropy levels retrained"
+    plot_curves(lines, path, title=title_text, max_bpp=1.03 * furthest)
 
 
 def plot_levels(settings: list[dict[str, Any]], path: Path) -> None:
