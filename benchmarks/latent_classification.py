@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument(
         "--on-decoded", type=float, nargs="*", default=[], help="train on decoded pixels, too, of these"
     )
-    parser.add_argument("--latency", action="store_true", help="measure latencies (again)")
+    parser.add_argument(
+        "--latency", type=int, nargs="+", metavar="THREADS", help="measure latencies on so many threads"
+    )
     parser.add_argument("--no-train", action="store_true", help="leave out what is not trained yet")
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write, of the whole study")
     parser.add_argument("--docs", action="store_true", help="write tables and plots into docs/")
@@ -59,7 +61,10 @@ def main() -> None:
     if missing and not options.no_train:
         train(missing, data, recipe, results, options.workers)
     if options.latency:
-        classification_latency.measure(data, options.work / "latency.json")
+        with processes(1) as pool:
+            pool.submit(
+                classification_latency.measure, data, options.work / "latency.json", tuple(options.latency)
+            ).result()
     if options.output is not None:
         classification_report.write(data, recipe, results, options.work / "latency.json", options.output)
         if options.docs:
@@ -70,10 +75,15 @@ def main() -> None:
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
 
 
-def train(missing: list[Job], data: Data, recipe: ClassifierRecipe, results: Path, workers: int) -> None:
-    os.environ.update(KEEP_MEMORY)  # for the processes that are started
+def processes(count: int) -> ProcessPoolExecutor:
+    """Processes of one thread each."""
+    os.environ.update(KEEP_MEMORY)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    return ProcessPoolExecutor(count, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def train(missing: list[Job], data: Data, recipe: ClassifierRecipe, results: Path, workers: int) -> None:
+    with processes(workers) as pool:
         for quality, _ in zip(QUALITIES, pool.map(data.code, QUALITIES), strict=True):
             print(f"records and latents of quality {quality:g}", flush=True)
         pending = {pool.submit(run, job, data, recipe, results): job for job in missing}
