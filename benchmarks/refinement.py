@@ -2,7 +2,7 @@
 
     python benchmarks/refinement.py crops KODAK -o RUN [--quality 3] [--steps 500]
     python benchmarks/refinement.py pictures KODAK -o RUN --method ssl --quality 3 --quality 5 --steps 500
-    python benchmarks/refinement.py report RUN -o benchmarks/results/refinement-kodak12.json
+    python benchmarks/refinement.py report RUN -o benchmarks/results/refinement-kodak12.json --plots docs/images
 
 KODAK is a folder of pictures; RUN collects one JSON file a measurement, so that a run that was cut goes on where it
 stopped and several may work side by side. `crops` takes the middle 256x256 pixels of four pictures as one batch and
@@ -28,6 +28,7 @@ from pylatent._files import write_bytes
 from pylatent.evaluation.bdrate import bd_rate
 from pylatent.evaluation.curves import Point, compare, mean_curve
 from pylatent.evaluation.measure import measure
+from pylatent.evaluation.plot import Line, plot_curves
 from pylatent.refine import Annealing, Plan, SgaPlus
 
 CROP = 256
@@ -62,9 +63,14 @@ def main() -> None:
     sub = verbs.add_parser("report")
     sub.add_argument("run", type=Path)
     sub.add_argument("-o", "--output", type=Path, required=True)
+    sub.add_argument("--plots", type=Path, help="folder for two PNG files")
     options = parser.parse_args()
     if options.verb == "report":
-        write_bytes(options.output, (json.dumps(report(options.run), indent=1) + "\n").encode())
+        results = report(options.run)
+        write_bytes(options.output, (json.dumps(results, indent=1) + "\n").encode())
+        if options.plots is not None:
+            plot_methods(results["crops"], options.plots / "refinement-methods.png")
+            plot_pictures(results, options.plots / "refinement-rd.png")
         return
     torch.set_num_threads(options.threads)
     options.run.mkdir(parents=True, exist_ok=True)
@@ -153,19 +159,47 @@ def report(run: Path) -> dict[str, Any]:
             "bd_rate_by_picture": rates,
             "mean": [asdict(point) for point in mean_curve(list(found.values()))],
             "all_exact": all(point.exact for points in found.values() for point in points),
-            "decode_seconds_over_unrefined": _decode_ratio(found, plain),
         }
     return results
 
 
-def _decode_ratio(found: dict[str, list[Point]], plain: dict[str, list[Point]]) -> float:
-    """Decoding time of refined files over that of the unrefined ones of the same pictures and qualities."""
-    refined = unrefined = 0.0
-    for picture, points in found.items():
-        for point in points:
-            refined += point.decode_seconds or 0
-            unrefined += sum(p.decode_seconds or 0 for p in plain[picture] if p.quality == point.quality)
-    return refined / unrefined
+def plot_methods(runs: list[dict[str, Any]], path: Path) -> None:
+    """The true loss against the step, a line a method."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.8), dpi=160, layout="constrained")
+    for index, run in enumerate(sorted(runs, key=lambda run: run["loss_percent"])):
+        classes = "" if run["method"] in ("straight-through", "noise") else f", {run['classes']} classes"
+        settings = ", as published" if run["settings"] == "published" else ""
+        steps, loss = zip(*run["history"], strict=True)
+        axes.plot(
+            steps,
+            loss,
+            color=pyplot.get_cmap("tab20" if len(runs) > 10 else "tab10")(index),
+            linewidth=2.4 if index == 0 else 1.3,
+            linestyle="dashed" if settings else "solid",
+            label=f"{run['method']}{classes}{settings}",
+        )
+    axes.set_ylim(min(run["loss_percent"] for run in runs) - 0.5, 2)
+    axes.set_title("True loss during refinement", loc="left", fontsize=11, fontweight="bold")
+    axes.set_xlabel("step")
+    axes.set_ylabel("change of the true loss, %")
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper right")
+    figure.savefig(path)
+
+
+def plot_pictures(results: dict[str, Any], path: Path) -> None:
+    """The mean curve without refinement, and the refined points over all pictures."""
+    every = max(found["pictures"] for found in results["pictures"].values())
+    lines = [Line("without refinement", [Point(**point) for point in results["unrefined"]])]
+    for name, found in results["pictures"].items():
+        if found["pictures"] == every:
+            title = name.replace("2_", ", 2 classes, ").replace("3_", ", 3 classes, ") + " steps"
+            lines.insert(0, Line(title, [Point(**point) for point in found["mean"]]))
+    plot_curves(lines, path, title=f"Mean of {every} pictures of Kodak's", max_bpp=1.25)
 
 
 def _bd(points: list[Point], anchor: list[Point]) -> float | None:

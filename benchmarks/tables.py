@@ -1,7 +1,7 @@
-"""Writes the tables of README.md from the JSON in benchmarks/results, or checks that they are in step.
+"""Writes the tables of README.md and of pages in docs from the JSON in benchmarks/results, or checks them.
 
-    python benchmarks/tables.py            # rewrite README.md
-    python benchmarks/tables.py --check    # exit with 1 if that would change it
+    python benchmarks/tables.py            # rewrite the pages
+    python benchmarks/tables.py --check    # exit with 1 if that would change one
 
 A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; everything between the two is made here.
 """
@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    wanted = with_tables(text)
-    if not check:
-        README.write_text(wanted, encoding="utf-8")
-    elif wanted != text:
-        print("README.md is not what benchmarks/results say: run `python benchmarks/tables.py`", file=sys.stderr)
-        return 1
-    return 0
+    stale = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        wanted = with_tables(page, text)
+        if wanted != text and check:
+            stale.append(page.relative_to(ROOT).as_posix())
+        elif wanted != text:
+            page.write_text(wanted, encoding="utf-8")
+    if stale:
+        found = ", ".join(stale)
+        print(f"not what benchmarks/results say: {found}; run `python benchmarks/tables.py`", file=sys.stderr)
+    return 1 if stale else 0
 
 
-def with_tables(text: str) -> str:
-    """`text` with every marked section made anew. Raises ValueError where a marker is missing."""
-    for name, make in (("rd", rd_section), ("speed", speed_section), ("operators", operators_section)):
+def with_tables(page: Path, text: str) -> str:
+    """`text` with every marked section of the page made anew. Raises ValueError where a marker is missing."""
+    for name, make in PAGES[page].items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         if len(pattern.findall(text)) != 1:
-            raise ValueError(f"README.md must have one section between `begin {name}` and `end {name}`")
+            raise ValueError(f"{page.name} must have one section between `begin {name}` and `end {name}`")
         body = make()
         text = pattern.sub(lambda match, body=body: f"{match[1]}{body}{match[2]}", text)
     return text
@@ -119,6 +124,109 @@ def _operator_cells(name: str, row: dict[str, Any]) -> list[str] | None:
         f"{side} {ratio:.2f}x" if ratio < 10 else f"{side} {ratio:.0f}x" for side, ratio in ratios.items()
     )
     return [f"`{name.replace('-', '_')}`{form}, {row['pass']}", str(shape[1]), f"{ours:,.0f}", others]
+
+
+def refinement_methods_section() -> str:
+    """Every method of refinement on crops."""
+    result = _load("refinement-kodak12.json")
+    runs = sorted(result["crops"], key=lambda run: run["loss_percent"])
+    quality, steps = runs[0]["quality"], runs[0]["steps"]
+    head = [
+        f"The middle 256x256 pixels of four pictures of Kodak's at quality {quality:g}, {steps} steps: mean change of "
+        "the true loss, of the bits and of the PSNR.",
+        "",
+    ]
+    rows = [
+        [
+            run["method"] + (f", {run['classes']} classes" if run["method"] not in _WITHOUT_CLASSES else ""),
+            "as published" if run["settings"] == "published" else "default",
+            f"{run['learning_rate']:g}",
+            _percent(run["loss_percent"]),
+            _percent(run["bpp_percent"]),
+            f"{run['psnr_gain']:+.2f} dB".replace("-", "−"),
+        ]
+        for run in runs
+    ]
+    return "\n".join(head + _table(["method", "settings", "learning rate", "loss", "bits", "PSNR"], rows)) + "\n"
+
+
+def refinement_pictures_section() -> str:
+    """Whole pictures with and without refinement."""
+    result = _load("refinement-kodak12.json")
+    plain = {point["quality"]: point for point in result["unrefined"]}
+    rows, every = [], True
+    for name, found in sorted(
+        result["pictures"].items(), key=lambda item: (item[1]["pictures"], item[0]), reverse=True
+    ):
+        by_picture = [rate for rate in found["bd_rate_by_picture"].values() if rate is not None]
+        same = [
+            result["pictures"]["ssl2_500"]["bd_rate_by_picture"][picture] for picture in found["bd_rate_by_picture"]
+        ]
+        every = every and found["all_exact"]
+        rows.append(
+            [
+                _METHOD_NAMES.get(name, name),
+                str(found["pictures"]),
+                ", ".join(f"{quality:g}" for quality in found["qualities"]),
+                _percent(found["bd_rate_mean_of_pictures"]),
+                f"{_percent(max(by_picture))} to {_percent(min(by_picture))}",
+                _percent(sum(same) / len(same)),
+            ]
+        )
+    titles = ["", "pictures", "qualities", "BD-rate, mean", "by picture", "the first row on these pictures"]
+    lines = _table(titles, rows)
+    lines += ["", f"{'Every file' if every else 'NOT every file'} decoded to exactly the latents that were optimised."]
+    best = max(result["pictures"].values(), key=lambda found: found["pictures"])
+    points = []
+    for point in best["mean"]:
+        before = plain[point["quality"]]
+        points.append(
+            f"quality {point['quality']:g}: {before['bpp']:.3f} bpp, {before['psnr']:.2f} dB became "
+            f"{point['bpp']:.3f} bpp, {point['psnr']:.2f} dB"
+        )
+    return "\n".join([*lines, "", f"Mean over the {best['pictures']} pictures: {'; '.join(points)}."]) + "\n"
+
+
+def refinement_time_section() -> str:
+    """A step of refinement against the same loop in plain torch."""
+    result = _load("refinement-step-zen5.json")
+    steps, parts = result["steps"], result["parts"]
+    names = {"eager": "plain torch", "pylatent": "pylatent, float32", "pylatent bf16": "pylatent, bf16"}
+    rows = [
+        [
+            name,
+            f"{1e3 * steps[side]:.1f}",
+            f"{steps['eager'] / steps[side]:.2f}x",
+            f"{1e3 * parts['synthesis'][side]:.1f}",
+        ]
+        for side, name in names.items()
+    ]
+    rate = parts["sampling and rate"]
+    loss, decode = result["true loss, 200 steps"], result["decode"]
+    height, width = result["size"]
+    return "\n".join(
+        [
+            f"Milliseconds a step on {width}x{height} pixels, one thread ({result['environment']['processor']}, torch "
+            f"{result['environment']['torch']}):",
+            "",
+            *_table(["", "step", "as fast", "of it synthesis and its gradient"], rows),
+            "",
+            f"Sampling and rate of y alone, with gradients: {1e3 * rate['torch']:.1f} ms in plain torch, "
+            f"{1e3 * rate['native']:.2f} ms here ({rate['torch'] / rate['native']:.1f}x). After 200 steps the loss "
+            f"with bf16 differs by {_percent(100 * (loss['bf16'] / loss['float32'] - 1))} from that with float32. "
+            f"Decoding to pixels takes {1e3 * decode['refined']:.0f} ms refined and {1e3 * decode['unrefined']:.0f} ms "
+            "unrefined.",
+            "",
+        ]
+    )
+
+
+_WITHOUT_CLASSES = ("straight-through", "noise")
+_METHOD_NAMES = {
+    "ssl2_500": "ssl, 2 classes, 500 steps",
+    "ssl2_2000": "ssl, 2 classes, 2000 steps",
+    "cosine3_500": "cosine, 3 classes, 500 steps",
+}
 
 
 def _codec_part(result: dict[str, Any]) -> list[str]:
@@ -201,6 +309,15 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     rule = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in ([cell or " " for cell in head], rule, *rows)]
 
+
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"rd": rd_section, "speed": speed_section, "operators": operators_section},
+    ROOT / "docs" / "refinement.md": {
+        "methods": refinement_methods_section,
+        "pictures": refinement_pictures_section,
+        "time": refinement_time_section,
+    },
+}
 
 if __name__ == "__main__":
     sys.exit(main())
