@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-from collections.abc import Iterator
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pylatent.cli._rate import rate_bar
 from pylatent.cli._report import EXIT_FAILED, complain, failures_reported, misused
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,10 @@ def classify(
     if threads is not None:
         torch.set_num_threads(threads)
     labels = Labels(head, inputs, batch=batch, threads=threads)
-    with open_table(output) as table, _progress(labels.total, hidden=quiet) as bar:
-        task = bar.add_task("classifying", total=labels.total)
+    with open_table(output) as table, rate_bar("classifying", quiet=quiet) as show:
         for rows in labels:
             table.write(rows)
-            bar.update(task, advance=len(rows))
+            show(labels.done, labels.total)
     _record(labels.failures, output)
     if not quiet and output is not None:
         complain(f"{output}: {labels.done} of {labels.total} pictures labelled")
@@ -81,30 +77,9 @@ def _record(failures: list[Unlabelled], output: Path | None) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    import io
-
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["source", "key", "reason"])
     writer.writerows([failure.source, failure.key, failure.reason] for failure in failures)
     with atomic_writer(path) as file:
         file.write(text.getvalue().encode())
-
-
-@contextlib.contextmanager
-def _progress(total: int, *, hidden: bool) -> Iterator[Progress]:
-    """A bar on stderr, on a terminal only, with pictures a second and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Task as RichTask
-    from rich.text import Text
-
-    class Speed(ProgressColumn):
-        def render(self, task: RichTask) -> Text:
-            return Text(f"{task.finished_speed or task.speed or 0:,.0f} images/s")
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    off = hidden or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=off) as bar:
-        yield bar

@@ -10,12 +10,9 @@ import typer
 
 from pylatent.cli._report import check_name, failures_reported, misused
 
-app = typer.Typer(no_args_is_help=True, help="Train codecs on your own pictures.", pretty_exceptions_enable=False)
-
-
-@app.callback()
-def _train() -> None:
-    """Keeps `rd` a subcommand while it is the only one."""
+app = typer.Typer(
+    no_args_is_help=True, help="Train codecs and classifiers on your own pictures.", pretty_exceptions_enable=False
+)
 
 
 @app.command()

@@ -9,6 +9,7 @@ pretrained weights: those of a backbone are whatever the caller's model has.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -200,4 +201,4 @@ def _last_channels(stem: nn.Module) -> int:
 
 def _other_strides(stem: nn.Module, first: nn.Conv2d) -> int:
     strides = [m.stride[0] for m in stem.modules() if isinstance(m, nn.Conv2d) and m is not first]
-    return int(torch.tensor([1, *strides]).prod())
+    return math.prod(strides)
