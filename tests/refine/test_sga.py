@@ -104,6 +104,18 @@ def test_divergence_keeps_the_best(codec, x, monkeypatch):
     assert SgaPlus(codec, every=20).refine(x, lam=LAM, steps=3).best.loss.isfinite().all()
 
 
+def test_the_learning_rate_falls_linearly(codec, x, monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+
+    def record(adam):
+        rates.append(adam.param_groups[0]["lr"])
+        step(adam)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", record)
+    SgaPlus(codec, learning_rate=0.04).refine(x, lam=LAM, steps=4)
+    assert rates == pytest.approx([0.04, 0.03, 0.02, 0.01])
+
+
 def test_reproducible(codec, x):
     sga = SgaPlus(codec, learning_rate=0.04, every=5)
     first, second = (sga.refine(x, lam=LAM, steps=5, seed=seed) for seed in (0, 0))
