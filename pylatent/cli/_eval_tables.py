@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pylatent.cli._report import count
 from pylatent.evaluation.curves import BdRate, Point
 from pylatent.evaluation.report import Report
 
@@ -18,11 +19,6 @@ def print_report(console: Console, report: Report) -> None:
         _print_means(console, report, "The same, refined", refined=True)
     if (report.baselines or report.is_refined) and len(report.mean) > 1:
         _print_bd_rates(console, report)
-
-
-def count(number: int, what: str) -> str:
-    """`1 picture`, `2 pictures`."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _table(title: str, *columns: str, text_columns: int) -> Table:

@@ -92,3 +92,8 @@ def bytes_text(count: int) -> str:
             return f"{count / 1000:.{3 - len(str(int(count / 1000)))}f} {unit}"
         count = round(count / 1000)
     return f"{count} TB"
+
+
+def count(number: int, what: str) -> str:
+    """`1 picture`, `2,000 pictures`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

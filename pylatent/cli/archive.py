@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pylatent.cli._rate import rate_bar
-from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, failures_reported, misused
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, count, failures_reported, misused
 from pylatent.cli.archive_create import create
 from pylatent.cli.archive_extract import extract
 
@@ -114,12 +114,11 @@ def _describe(archive: Archive, path: Path) -> dict[str, Any]:
 
 
 def _text(path: Path, facts: dict[str, Any]) -> str:
-    count = facts["records"]
     lines = [
         f"{path}: pylatent archive",
         f"  model     {facts['model']}, hash {facts['model_hash']}",
-        f"  records   {count:,} in {facts['shards']:,} shards",
-        f"  size      {bytes_text(facts['bytes'])}, {facts['bytes'] / max(1, count):,.0f} bytes a record",
+        f"  records   {facts['records']:,} in {count(facts['shards'], 'shard')}",
+        f"  size      {bytes_text(facts['bytes'])}, {facts['bytes'] / max(1, facts['records']):,.0f} bytes a record",
     ]
     if facts["labels"]:
         lines.append(f"  labels    {len(facts['labels']):,}, on {sum(facts['labels'].values()):,} records")

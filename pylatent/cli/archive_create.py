@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from pylatent.cli._rate import rate_bar
-from pylatent.cli._report import EXIT_FAILED, complain, failures_reported, misused
+from pylatent.cli._report import EXIT_FAILED, complain, count, failures_reported, misused
 
 
 class Engine(str, Enum):
@@ -74,6 +74,6 @@ def create(
             print(json.dumps(asdict(summary)))
         elif not quiet:
             missing = "" if summary.complete else f"; {summary.planned - summary.records:,} missing: run again to retry"
-            complain(f"{archive}: {summary.records:,} records in {summary.shards:,} shards{missing}")
+            complain(f"{archive}: {count(summary.records, 'record')} in {count(summary.shards, 'shard')}{missing}")
         if not summary.complete:
             raise typer.Exit(EXIT_FAILED)

@@ -10,7 +10,7 @@ import typer
 
 from pylatent._files import write_bytes
 from pylatent.cli._rate import rate_bar
-from pylatent.cli._report import EXIT_FAILED, complain, explain, failures_reported
+from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported
 
 if TYPE_CHECKING:
     from pylatent.archive import Archive, Failure, Record
@@ -59,7 +59,7 @@ def extract(
                     done += 1
                 show(done + failed, len(keys or archive))
         if not quiet:
-            complain(f"{output}: {done:,} files" + (f"; {failed:,} failures" if failed else ""))
+            complain(f"{output}: {count(done, 'file')}" + (f"; {count(failed, 'failure')}" if failed else ""))
         if failed:
             raise typer.Exit(EXIT_FAILED)
 

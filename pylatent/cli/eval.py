@@ -12,7 +12,7 @@ import typer
 from pylatent._files import is_picture, write_bytes
 from pylatent.cli._batch import find_jobs
 from pylatent.cli._refine import Refinement
-from pylatent.cli._report import EXIT_FAILED, check_device, complain, failures_reported, misused
+from pylatent.cli._report import EXIT_FAILED, check_device, complain, count, failures_reported, misused
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -55,7 +55,7 @@ def evaluate(
         from rich.console import Console
 
         from pylatent import zoo
-        from pylatent.cli._eval_tables import count, print_report
+        from pylatent.cli._eval_tables import print_report
         from pylatent.evaluation.classical import JPEG, WEBP
         from pylatent.evaluation.plot import Line, plot_curves
         from pylatent.evaluation.report import evaluate as measure_all

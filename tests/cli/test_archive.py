@@ -107,7 +107,7 @@ def test_extract_to_lat_files(archive, tmp_path, capsys):
     assert "class0/00000.lat exists: --force overwrites it" in said
     assert "a has no record 'x'" in said
     assert pylatent("archive", "extract", "a", "-o", "out", "--force") == 1
-    assert "out: 5 files; 1 failures" in capsys.readouterr().err
+    assert "out: 5 files; 1 failure\n" in capsys.readouterr().err
 
 
 def test_extract_recovers_a_shard_that_was_cut_off(archive, tmp_path, capsys):
