@@ -199,7 +199,8 @@ def kill_and_resume(
 ) -> dict[str, Any]:
     """Kills the command ten times, alternately alone and with its whole group, and lets the eleventh run end.
 
-    The moments are drawn from the first 0.15 of the time that a whole run takes.
+    Each kill comes after the run has finished a shard, at a moment drawn from the next 1/40 of the time of a whole run:
+    work that is done is at stake, and work that is begun.
     """
     command = create_command(archive, tars, workers, PART_SHARD)
     draw = random.Random(1)
@@ -207,9 +208,11 @@ def kill_and_resume(
     for number in range(KILLS):
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
         start = time.perf_counter()
-        moment = draw.uniform(0, 0.15 * duration)
+        before = len(contents(archive))
+        while process.poll() is None and len(contents(archive)) == before:
+            time.sleep(0.01)
         try:
-            process.wait(moment)
+            process.wait(draw.uniform(0, duration / 40))
         except subprocess.TimeoutExpired:
             if number % 2:
                 os.killpg(process.pid, signal.SIGKILL)
