@@ -133,7 +133,7 @@ def check(runners: list[Any], x: Tensor) -> dict[str, dict[str, float]]:
     first, last = found[runners[0].name], found[runners[-1].name]
     codec = runners[-1].codec
     latents = codec.analyze(x)
-    if not same_latents(codec.quantized(latents), codec.decode(codec.encode(latents))):
+    if not same_latents(codec.as_coded(latents), codec.decode(codec.encode(latents))):
         raise SystemExit("our decoder does not give what our encoder coded: nothing to measure")
     if abs(last["bytes"] / first["bytes"] - 1) > 0.01 or abs(last["psnr"] - first["psnr"]) > 0.05:
         raise SystemExit(f"the contenders do not do the same job: {found}")

@@ -55,9 +55,9 @@ def without_kernels() -> Iterator[None]:
 
 def network_sides(codec: Chain, x: Tensor) -> dict[str, Callable[[], Any]]:
     """The definition and all kernels on the deepest step of `x`; ends the run if they do not agree."""
-    step = codec.steps[-1]
-    network = codec._ready().networks[step.name]
-    values = to_grid(codec.quantized(codec.analyze(x)).levels[-1])
+    link = codec.links[-1]
+    network = codec._ready().networks[link.name]
+    values = to_grid(codec.as_coded(codec.analyze(x)).levels[-1])
     size = codec.level_shapes((x.shape[2], x.shape[3]))[-2][1:]
     packed = _exact_native.pack(network.layers)
 

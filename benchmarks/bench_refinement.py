@@ -187,7 +187,7 @@ def synthesis(codec: MeanScaleHyperprior, eager: Eager | None, latents: Latents,
 
     def call() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            x_hat = codec.synthesis(y, quality) if eager is None else eager.g_s(y * eager.undo)
+            x_hat = codec.synthesis((y,), quality) if eager is None else eager.g_s(y * eager.undo)
         x_hat.float().sum().backward(inputs=[y])
         y.grad = None
 

@@ -83,7 +83,7 @@ def _encode(codec: Codec, x: torch.Tensor, model: nn.Module, form: str) -> None:
     """What an archive's maker would do: bytes, and a label from the same latents as will be decoded."""
     latents = codec.analyze(x, QUALITY)
     codec.encode(latents)
-    _forward(model, codec.quantized(latents), form)()
+    _forward(model, codec.as_coded(latents), form)()
 
 
 def _forward(model: nn.Module, given: Any, form: str) -> Call:

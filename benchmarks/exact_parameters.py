@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -49,14 +50,12 @@ def compare(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """((bpp, PSNR) of the float network, the same of the exact one) for a uint8 picture (3, H, W)."""
     latents = codec.analyze(x[None] / 255, quality)
-    walked = codec.quantize(latents, nearest)
+    walked = codec.quantize(latents, nearest).latents
+    assert walked.scales is not None
     assert walked.scales[0] is not None
     scales = (table_scale(walked.scales[0]), None)
     points = []
-    for quantized in (
-        Latents(walked.hats, latents.size, latents.quality, walked.means, scales),
-        codec.quantized(latents),
-    ):
+    for quantized in (replace(walked, scales=scales), codec.as_coded(latents)):
         x_hat = torch.round(codec.synthesize(quantized)[0] * 255).to(torch.uint8)
         points.append((rate(codec, quantized), psnr(x_hat, x)))
     return points[0], points[1]

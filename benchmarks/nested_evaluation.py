@@ -12,7 +12,7 @@ from harness import take_turns
 from torch import Tensor
 
 from pylatent import images
-from pylatent.codecs import Bitstream, Codec, Latents, LevelParameters, MeanScaleHyperprior, NestedCodec
+from pylatent.codecs import Bitstream, Latents, MeanScaleHyperprior, NestedCodec
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.evaluation import psnr
 from pylatent.evaluation.measure import same_latents
@@ -42,7 +42,7 @@ class TestSet:
             (stream,) = codec.encode(latents)
             data = LatFile(codec.name, codec.fingerprint()[:HASH_BYTES], stream).to_bytes()
             decoded = codec.decode([LatFile.from_bytes(data).stream])
-            if not same_latents(decoded, codec.quantized(latents)):
+            if not same_latents(decoded, codec.as_coded(latents)):
                 raise RuntimeError(f"{name} at quality {quality:g} does not decode to what was encoded")
             x_hat = codec.synthesize(decoded)[0].mul(255).round().to(torch.uint8)
             rows.append(
@@ -59,14 +59,14 @@ class TestSet:
         return rows
 
 
-def estimated_bits(codec: Codec, coded: Latents) -> float:
+def estimated_bits(codec: NestedCodec, coded: Latents) -> float:
     """What the densities say that quantised latents cost."""
     assert coded.means is not None
     assert coded.scales is not None
     total = 0.0
-    for level, (hat, mean, scale) in enumerate(zip(coded.levels, coded.means, coded.scales, strict=True)):
-        assert mean is not None
-        total += float(codec.bits_of(level, hat - mean, LevelParameters(mean, scale)).sum())
+    for step in codec.steps:
+        hat, mean, scale = (of[step.level] for of in (coded.levels, coded.means, coded.scales))
+        total += float(codec.bits_of(step, hat - mean, scale).sum())
     return total
 
 

@@ -91,7 +91,7 @@ def compress_and_verify(
 
     problems = []
     latents = codec.analyze(photo.float().div(255)[None], quality)
-    if not same_latents(codec.quantized(latents), codec.decode([LatFile.read(file).stream])):
+    if not same_latents(codec.as_coded(latents), codec.decode([LatFile.read(file).stream])):
         problems.append("the decoded latents are not those that were encoded")
     if pylatent.compress(path, quality=quality, model=codec) != data:
         problems.append("compressing twice gave two different files")

@@ -47,7 +47,7 @@ def make_corpus(codec_name: str) -> Corpus:
     torch.manual_seed(7)
     codec = CODECS[codec_name]().eval()
     with torch.no_grad():
-        for network in (codec.g_a, *(step.h_a for step in codec.steps), *(step.h_s for step in codec.steps)):
+        for network in (codec.g_a, *(link.h_a for link in codec.links), *(link.h_s for link in codec.links)):
             for parameter in network[-1].parameters():
                 parameter.mul_(30)
     codec.update()

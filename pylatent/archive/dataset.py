@@ -56,6 +56,6 @@ class LatentDataset(Dataset[LatentItem]):
             for row, place in enumerate(places):
                 record = records[place]
                 items[place] = LatentItem(
-                    latents.levels[0][row], None if scales is None else scales[row], record.label, record.key
+                    latents.y[row], None if scales is None else scales[row], record.label, record.key
                 )
         return [items[place] for place in range(len(records))]

@@ -38,7 +38,6 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
     file = LatFile.from_bytes(data)
     height, width = file.stream.size
     sizes = [len(section) for section in file.stream.sections]
-    levels = range(len(sizes) - 1, -1, -1)
     return {
         "file": name,
         "format_version": VERSION,
@@ -47,11 +46,11 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
         "model": file.model,
         "model_hash": file.model_hash.hex(),
         "quality": file.stream.quality,
+        "exact": file.stream.exact,
         "bytes": len(data),
         "bpp": 8 * len(data) / (height * width),
         "sections": [
-            {"level": level, "bytes": size, "bpp": 8 * size / (height * width)}
-            for level, size in zip(levels, sizes, strict=True)
+            {"section": number, "bytes": size, "bpp": 8 * size / (height * width)} for number, size in enumerate(sizes)
         ],
         "overhead_bytes": len(data) - sum(sizes),
     }
@@ -71,5 +70,7 @@ def _text(facts: dict[str, Any]) -> str:
         f"  quality   {quality}",
         f"  size    {amount(facts['bytes'])}, 1:{3 * pixels / facts['bytes']:.1f} of 8-bit RGB",
     ]
-    lines += [f"  level {part['level']} {amount(part['bytes'])}" for part in facts["sections"]]
+    if not facts["exact"]:
+        lines.append("  networks  not exact: another machine than the writer's may refuse to decode it")
+    lines += [f"  part {part['section'] + 1:<2} {amount(part['bytes'])}" for part in facts["sections"]]
     return "\n".join([*lines, f"  header  {amount(facts['overhead_bytes'])}"])

@@ -2,18 +2,30 @@
 
 from pylatent.codecs.base import Codec
 from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
-from pylatent.codecs.latents import CodecOutput, Latents, LevelParameters, Quantized
+from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.nested import NestedCodec
+from pylatent.codecs.steps import Part, Step, checkerboard
+from pylatent.codecs.walk import Done
 from pylatent.coding.container import Bitstream
 
+# Those that a model file may name.
+ARCHITECTURES: dict[str, type[Codec]] = {
+    architecture.__name__: architecture for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec)
+}
+
 __all__ = [
+    "ARCHITECTURES",
     "Bitstream",
     "Codec",
     "CodecOutput",
+    "Done",
     "Latents",
-    "LevelParameters",
     "MeanScaleHyperprior",
     "NestedCodec",
-    "Quantized",
+    "Parameters",
+    "Part",
+    "Rated",
     "ScaleHyperprior",
+    "Step",
+    "checkerboard",
 ]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pylatent import _native
-
-if TYPE_CHECKING:
-    from pylatent.codecs.exact import ExactLayer
+from pylatent.codecs.exact_layer import ExactLayer
 
 
 def why_not_native(values: Tensor, layers: Sequence[ExactLayer] = ()) -> str | None:

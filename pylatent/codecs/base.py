@@ -1,55 +1,57 @@
-"""The codec's base class: it owns the walk over the levels, and with it quantize, encode, decode and forward.
+"""The codec's base class: it owns the verbs, the coding tables, and with the walk (codecs/walk.py) all that follows.
 
     pixels ─ analyze ─► latents ─ encode ─► bitstreams ─ decode ─► latents ─ synthesize ─► pixels
 
-A codec is a chain of levels z_L → … → z_1 → pixels (level 0 is the shallowest). The author of one writes the analysis,
-the parameter network of each level, its exact form for coding, and the synthesis; what "round" means is an argument.
+A codec has levels (level 0, y, is the shallowest) that are coded in steps. The author of one writes the analysis, the
+steps, their parameter networks, these networks' exact form for coding, and the synthesis; what "round" means is an
+argument.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pylatent.codecs.coding import check_float32, decode, encode, quantized
-from pylatent.codecs.latents import CodecOutput, Latents, LevelParameters, Quantized
+from pylatent.codecs.exact import load_float_weights, table_indexes
+from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.rounding import Rounding, mixed, nearest
+from pylatent.codecs.steps import Shape, Step, whole_levels
+from pylatent.codecs.streams import as_coded, check_float32, decode, encode
+from pylatent.codecs.tables import CodingTables
+from pylatent.codecs.walk import Done, quantize
 from pylatent.coding.container import Bitstream
 from pylatent.coding.tables import CdfTables
+from pylatent.entropy.factorized import FactorizedPrior
+from pylatent.entropy.gaussian import default_scales, gaussian_bits
+from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import ModelError
 
 QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
 
 
-@dataclass(frozen=True)
-class ExactParameters:
-    """What a level is coded with: `mean` as integers over 2^8 (float64 or float32), `indexes` of the tables (uint8).
-
-    Both broadcast to the level's shape (B, C, h, w). `computed` says that the indexes come from deeper levels, so that
-    the stream carries a checksum of them.
-    """
-
-    mean: Tensor
-    indexes: Tensor
-    computed: bool
-
-
 class Codec(nn.Module, ABC):
-    """Base of all codecs. Attributes: `num_levels`; `alignment`, the multiple of pixels that the analysis needs;
-    `lambdas`, the weights of 255² MSE that it was trained with, one per integer quality, where known."""
+    """Base of all codecs: the deepest level under a prior of its own, the others Gaussian.
+
+    num_levels. alignment: the multiple of pixels that the analysis needs. exact: whether the parameter networks have
+    an exact form; files of a codec without one say so, and may be refused on another machine. decoder_names: beginnings
+    of the state dict's names that the synthesis uses. lambdas: the weights of 255² MSE that it was trained with, one
+    per integer quality, where known.
+    """
 
     num_levels: int
     alignment: int
+    exact = True
+    decoder_names: tuple[str, ...] = ("g_s.", "inverse_gain")
     name: str = "unnamed"
     lambdas: tuple[float, ...] | None = None
-    _fingerprint: tuple[CdfTables, tuple[tuple[int, int], ...], bytes] | None = None  # of the tables and weights named
+    _coding: CodingTables | None = None
+    _fingerprint: tuple[CodingTables, tuple[tuple[int, int], ...], bytes] | None = None  # of what was named, its digest
 
     # What the author of a codec writes.
 
@@ -69,54 +71,107 @@ class Codec(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def level_shapes(self, size: tuple[int, int]) -> tuple[tuple[int, int, int], ...]:
+    def level_shapes(self, size: tuple[int, int]) -> tuple[Shape, ...]:
         """(channels, height, width) of each level, the shallowest first, for a picture of (height, width) pixels."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The coding order, 1 to 64 steps that cover every level; by default one a level, the deepest first."""
+        return whole_levels(self.num_levels)
 
     @abstractmethod
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
         """Aligned pixels (B, 3, H, W) and quality (B,) -> unquantised levels, the shallowest first."""
 
     @abstractmethod
-    def synthesis(self, y_hat: Tensor, quality: Tensor | None) -> Tensor:
-        """Level 0, quantised -> pixels (B, 3, H, W), aligned and not clamped."""
+    def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
+        """All quantised levels and quality (B,) -> pixels (B, 3, H, W), aligned and not clamped."""
 
     @abstractmethod
-    def parameters_of(self, level: int, hats: Sequence[Tensor | None], size: tuple[int, int]) -> LevelParameters:
-        """Mean and scale of a level from the quantised deeper ones, differentiable; `size` is the picture's."""
+    def parameters_of(self, step: Step, done: Done) -> Parameters:
+        """What a step is coded with, given what is done: in float and differentiable, or exact if `done.exact`."""
 
-    @abstractmethod
-    def bits_of(self, level: int, residual: Tensor, parameters: LevelParameters) -> Tensor:
-        """Bits of each element of a level's quantised residual, differentiable."""
+    # Where there is one: what is added to a step's values (B, C, h, w), C its channels, once they are known, such as a
+    # latent residual prediction; floats, or integers over 2^8 in float64 in an exact walk; None to leave a step alone.
+    correction_of: Callable[[Step, Done], Tensor | None] | None = None
 
+    @property
     @abstractmethod
-    def exact_parameters_of(
-        self, level: int, grids: Sequence[Tensor | None], size: tuple[int, int], device: torch.device
-    ) -> ExactParameters:
-        """The same for coding: from the deeper levels as integers over 2^8 in float64."""
+    def prior(self) -> FactorizedPrior | LogisticPrior:
+        """The density of the deepest level, which must be a step of its own if it is a learned one."""
 
+    @property
     @abstractmethod
+    def exact_networks(self) -> Mapping[str, nn.Sequential]:
+        """The networks that are made exact, by their names in the codec: a model file stores these as integers."""
+
+    # What the author may use.
+
+    def network(self, name: str, done: Done) -> Callable[[Tensor], Tensor]:
+        """The one of `exact_networks` that the walk needs: its exact form, or the float network itself."""
+        return self._ready().networks[name] if done.exact else self.exact_networks[name]
+
+    def prior_parameters(self, done: Done) -> Parameters:
+        """Parameters of the deepest level, under its prior."""
+        medians = self._ready().medians if done.exact else self.prior.medians
+        tables = self.prior.table_of_channel.view(-1, 1, 1)
+        return Parameters(medians.view(-1, 1, 1).to(done.device), indexes=tables, computed=False)
+
+    def gaussian(self, mean: Tensor, scale: Tensor, done: Done) -> Parameters:
+        """Parameters of a Gaussian step from what networks gave: floats, or integers over 2^8 in an exact walk."""
+        if not done.exact:
+            return Parameters(mean, scale)
+        return Parameters(mean, indexes=table_indexes(scale.float(), self._ready().thresholds))
+
+    # The tables of the coder, and what else steers it.
+
+    def bits_of(self, step: Step, residual: Tensor, scale: Tensor | None) -> Tensor:
+        """Bits of each element of a step's residual under its standard deviations (None: the prior), differentiable."""
+        return self.prior.bits(residual) if scale is None else gaussian_bits(residual, scale)
+
     def tables_of(self, level: int) -> CdfTables:
         """The integer tables that code a level. Raises ModelError before `update`."""
+        return self._ready().tables["z" if level == self.num_levels - 1 else "y"]
 
-    @abstractmethod
     def scales_of(self, level: int) -> Tensor | None:
-        """The standard deviation that each table of a level stands for, float32; None for a learned prior."""
+        """The standard deviation that each table of a level stands for, float32; None under a prior."""
+        return None if level == self.num_levels - 1 else default_scales()
 
-    @abstractmethod
-    def update(self) -> None:
-        """Build the integer tables and the exact parameter networks from the float weights, for encode and decode."""
+    def fit_prior(self) -> None:
+        """Solve for medians and tails of a learned prior, before `update`; a fixed one needs nothing."""
+        if isinstance(self.prior, FactorizedPrior):
+            self.prior.fit_quantiles()
 
-    @abstractmethod
+    def update(self, tables: tuple[CdfTables, CdfTables] | None = None) -> None:
+        """Build tables and exact networks from the float weights; `tables` (Gaussian, prior's) are taken as given."""
+        self._coding = CodingTables.build(self.exact_networks, self.prior, tables)
+
     def coding_state(self) -> dict[str, Tensor]:
         """All integers that steer the coder, as tensors that a model file stores. Raises ModelError before `update`."""
+        return self._ready().state()
 
-    @abstractmethod
-    def load_coding_state(self, state: dict[str, Tensor]) -> None:
-        """Take tables and exact networks from `coding_state`'s tensors instead of building them."""
+    def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take `coding_state`'s tensors instead of building them; the float networks get the values that they mean."""
+        networks = self.exact_networks
+        for name, network in networks.items():
+            load_float_weights(network, state, name)
+        self._coding = CodingTables.from_state(networks, state)
 
-    @abstractmethod
     def synthesis_state(self) -> dict[str, Tensor]:
         """The float weights that the synthesis uses; with `coding_state`, what the fingerprint covers."""
+        state = self.state_dict()
+        return {name: value for name, value in state.items() if name.startswith(self.decoder_names)}
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._coding = None  # it belongs to the weights that are replaced: `update` makes it anew
+        super()._load_from_state_dict(*args)
+
+    def _ready(self) -> CodingTables:
+        if self._coding is None:
+            raise ModelError(
+                f"model {self.name} is not ready for coding: call update() once after training or loading weights"
+            )
+        return self._coding
 
     # The verbs.
 
@@ -135,19 +190,21 @@ class Codec(nn.Module, ABC):
         levels = self.analysis(_pad(x, self.alignment), self._quality_tensor(qualities, x.device))
         return Latents(levels, size, qualities)
 
-    def quantize(self, latents: Latents, rounding: Rounding) -> Quantized:
-        """One walk over the levels, the deepest first, with the float parameter networks; differentiable."""
-        hats: list[Tensor | None] = [None] * self.num_levels
-        means, scales, bits = [], [], []
-        for level in reversed(range(self.num_levels)):
-            parameters = self.parameters_of(level, hats, latents.size)
-            paid, passed = rounding(latents.levels[level] - parameters.mean, level)
-            hats[level] = passed + parameters.mean
-            means.append(parameters.mean)
-            scales.append(parameters.scale)
-            bits.append(self.bits_of(level, paid, parameters).sum((1, 2, 3)))
-        values = tuple(hat for hat in hats if hat is not None)
-        return Quantized(values, tuple(means[::-1]), tuple(scales[::-1]), tuple(bits[::-1]))
+    def quantize(self, latents: Latents, rounding: Rounding, *, exact: bool = False) -> Rated:
+        """Unquantised latents -> what `rounding` makes of them, and what it costs; differentiable.
+
+        exact: with the parameters that coding uses (after `update`), which follow `nearest` alone, without gradients;
+        the outcome is what is coded. Otherwise with the float networks.
+        """
+        if not exact:
+            quantized, bits = quantize(self, latents, rounding, exact=False)
+        elif rounding is nearest:
+            with torch.no_grad(), torch.autocast(latents.y.device.type, enabled=False):
+                quantized, bits = quantize(self, latents, rounding, exact=self.exact)
+        else:
+            raise ValueError("`rounding` must be `nearest` with exact parameters, which are those of integers")
+        sums = ([part.sum(tuple(range(1, part.ndim))) for part in level] for level in bits)
+        return Rated(quantized, tuple(sum(level[1:], level[0]) for level in sums))
 
     def encode(self, latents: Latents, *, threads: int | None = None) -> list[Bitstream]:
         """Unquantised latents -> one Bitstream per picture of the batch.
@@ -164,28 +221,27 @@ class Codec(nn.Module, ABC):
         """
         return decode(self, streams, threads)
 
-    def quantized(self, latents: Latents) -> Latents:
+    def as_coded(self, latents: Latents) -> Latents:
         """What `decode(encode(latents))` returns, without coding."""
-        return quantized(self, latents)
+        return as_coded(self, latents)
 
     def synthesize(self, latents: Latents) -> Tensor:
         """Quantised latents -> pixels (B, 3, H, W) in [0, 1] of the original size."""
-        quality = self._quality_tensor(latents.quality, latents.levels[0].device)
+        quality = self._quality_tensor(latents.quality, latents.y.device)
         height, width = latents.size
-        return self.synthesis(latents.levels[0], quality)[..., :height, :width].clamp(0, 1)
+        return self.synthesis(latents.levels, quality)[..., :height, :width].clamp(0, 1)
 
     def forward(
         self, x: Tensor, quality: float | Sequence[float] | None = None, rounding: Rounding | None = None
     ) -> CodecOutput:
         """Pixels -> reconstruction and bits; in training by mixed quantisation and unclamped, else as it is coded."""
         latents = self.analyze(x, quality)
-        quantized = self.quantize(latents, rounding or (mixed if self.training else nearest))
-        latents = Latents(quantized.hats, latents.size, latents.quality, quantized.means, quantized.scales)
+        rated = self.quantize(latents, rounding or (mixed if self.training else nearest))
         if self.training:
             height, width = latents.size
-            levels, qualities = latents.levels, self._quality_tensor(latents.quality, x.device)
-            return CodecOutput(self.synthesis(levels[0], qualities)[..., :height, :width], quantized.bits, latents)
-        return CodecOutput(self.synthesize(latents), quantized.bits, latents)
+            x_hat = self.synthesis(rated.latents.levels, self._quality_tensor(latents.quality, x.device))
+            return CodecOutput(x_hat[..., :height, :width], rated.bits, rated.latents)
+        return CodecOutput(self.synthesize(rated.latents), rated.bits, rated.latents)
 
     @torch.no_grad()
     def compress(
@@ -211,12 +267,12 @@ class Codec(nn.Module, ABC):
 
     def fingerprint(self) -> bytes:
         """SHA-256 over everything that decoding uses: tables, exact networks, synthesis weights as float32."""
-        weights, tables = self.synthesis_state(), self.tables_of(0)
+        weights, coding = self.synthesis_state(), self._ready()
         versions = tuple((value.data_ptr(), value._version) for value in weights.values())
         known = self._fingerprint
-        if known is not None and known[0] is tables and known[1] == versions:
+        if known is not None and known[0] is coding and known[1] == versions:
             return known[2]
-        self._fingerprint = (tables, versions, self._digest(weights))
+        self._fingerprint = (coding, versions, self._digest(weights))
         return self._fingerprint[2]
 
     def _digest(self, weights: dict[str, Tensor]) -> bytes:
@@ -253,8 +309,3 @@ def _pad(x: Tensor, alignment: int) -> Tensor:
     """Repeat the last row and column up to the next multiple of `alignment` pixels."""
     bottom, right = -x.shape[2] % alignment, -x.shape[3] % alignment
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
-
-
-def not_ready(codec: Codec) -> ModelError:
-    """The error of a codec that has no tables yet."""
-    return ModelError(f"model {codec.name} is not ready for coding: call update() once after training or loading")

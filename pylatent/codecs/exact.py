@@ -12,8 +12,8 @@ where there are any (codecs/_exact_native.py), which give the same integers seve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pylatent.codecs import _exact_native
+from pylatent.codecs.exact_layer import ExactLayer
 from pylatent.errors import ModelError
 
 WEIGHT_BITS = 10
@@ -28,24 +29,6 @@ ACTIVATION_BITS = 8
 _LIMIT = float(1 << 20)  # activations are clamped to +-2^20 units, 4096 in value
 _SLOPE = 10  # the slope of LeakyReLU, 0.01, becomes 10 / 2^10
 _SLOPE_BITS = 10
-
-
-@dataclass(frozen=True)
-class ExactLayer:
-    """One convolution with its activation.
-
-    weight: integers in float64, laid out as in `nn.Conv2d` or `nn.ConvTranspose2d`; bias: integers over
-    2^(weight_bits + activation_bits). slope: the numerator over 2^10 that multiplies negative sums (1024 for no
-    activation, 0 for ReLU).
-    """
-
-    weight: Tensor
-    bias: Tensor
-    stride: int
-    padding: int
-    output_padding: int
-    transposed: bool
-    slope: int
 
 
 class ExactNetwork:
@@ -114,7 +97,7 @@ class ExactNetwork:
             state[f"{prefix}.{number}.bias"] = layer.bias.to(torch.int32)
         return state
 
-    def with_state(self, state: dict[str, Tensor], prefix: str) -> ExactNetwork:
+    def with_state(self, state: Mapping[str, Tensor], prefix: str) -> ExactNetwork:
         """A network of the same geometry with the integers of `state`. Raises ModelError if they do not fit."""
         layers = []
         for number, layer in enumerate(self.layers):
@@ -165,7 +148,7 @@ def exact_layers(network: nn.Sequential) -> list[ExactLayer]:
 
 
 @torch.no_grad()
-def load_float_weights(network: nn.Sequential, state: dict[str, Tensor], prefix: str) -> None:
+def load_float_weights(network: nn.Sequential, state: Mapping[str, Tensor], prefix: str) -> None:
     """Set a float network's weights to the values that the integers in `state` stand for."""
     convolutions = [module for module in network if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
     for number, module in enumerate(convolutions):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pylatent.codecs.chain import Chain, Step, gain_parameter
+from pylatent.codecs.chain import Chain, Link, gain_parameter
 from pylatent.codecs.transforms import analysis_transform, conv, deconv, synthesis_transform
 from pylatent.entropy.factorized import FactorizedPrior
 
@@ -40,8 +40,8 @@ class Hyperprior(Chain):
         return self.entropy_bottleneck
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (Step(self.h_a, self.h_s, "h_s"),)
+    def links(self) -> tuple[Link, ...]:
+        return (Link(self.h_a, self.h_s, "h_s"),)
 
     @property
     def channels_of(self) -> tuple[int, ...]:

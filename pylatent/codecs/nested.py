@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pylatent.codecs.chain import Chain, Step, gain_parameter
+from pylatent.codecs.chain import Chain, Link, gain_parameter
 from pylatent.codecs.exact import ACTIVATION_BITS
 from pylatent.codecs.tiling import reach
 from pylatent.codecs.transforms import analysis_transform, conv, deconv, synthesis_transform
@@ -142,9 +142,9 @@ class NestedCodec(Chain):
         return self.deepest
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def links(self) -> tuple[Link, ...]:
         pairs = zip(self.h_a, self.h_s, strict=True)
-        return tuple(Step(h_a, h_s, f"h_s.{level}") for level, (h_a, h_s) in enumerate(pairs))  # type: ignore[arg-type]
+        return tuple(Link(h_a, h_s, f"h_s.{level}") for level, (h_a, h_s) in enumerate(pairs))  # type: ignore[arg-type]
 
     @property
     def channels_of(self) -> tuple[int, ...]:

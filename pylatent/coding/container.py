@@ -25,6 +25,7 @@ VERSION = 1
 HASH_BYTES = 8
 MAX_SIDE = 1 << 20
 MAX_SECTIONS = 64
+INEXACT = 128  # added to the number of sections
 QUALITY_STEPS = 64
 MAX_QUALITY = 255
 MAX_NAME = 64
@@ -39,14 +40,16 @@ class Bitstream:
 
     size: (height, width) in pixels, each 1..2^20.
     quality: a multiple of 1/64 in (0, 255], or None for a fixed-rate model.
-    sections: coded levels, deepest first, each a lane stream (docs/format.md); 1..64 of them.
+    sections: coded steps of the latents, in coding order, each a lane stream (docs/format.md); 1..64 of them.
     index_crc: CRC-32 chained over the table-index bytes of the sections in coding order.
+    exact: whether the table indexes are the same on every machine; False for a model without exact networks.
     """
 
     size: tuple[int, int]
     quality: float | None
     sections: tuple[bytes, ...]
     index_crc: int
+    exact: bool = True
 
     def __post_init__(self) -> None:
         for side, name in zip(self.size, ("height", "width"), strict=True):
@@ -67,7 +70,8 @@ class Bitstream:
     def to_record(self, *, context: bytes = b"") -> bytes:
         """The record's bytes; `context` is what precedes it (a file's header): covered by the CRC, not stored."""
         steps = 0 if self.quality is None else int(self.quality * QUALITY_STEPS)
-        numbers = (*self.size, steps, len(self.sections), *map(len, self.sections))
+        count = len(self.sections) + (0 if self.exact else INEXACT)
+        numbers = (*self.size, steps, count, *map(len, self.sections))
         body = b"".join((*map(varint, numbers), self.index_crc.to_bytes(4, "little"), *self.sections))
         return body + zlib.crc32(body, zlib.crc32(context)).to_bytes(4, "little")
 
@@ -143,7 +147,7 @@ def check_model_name(name: str) -> None:
 def record_length(data: bytes) -> int:
     """Bytes of the record that `data` begins with, as its first fields tell them; raises FormatError."""
     cursor = Cursor(data)
-    _, _, lengths = _read_head(cursor)
+    _, _, _, lengths = _read_head(cursor)
     return cursor.at + 4 + sum(lengths) + 4
 
 
@@ -205,7 +209,7 @@ def _read_magic(cursor: Cursor) -> None:
 
 def _read_record(cursor: Cursor, crc: int) -> Bitstream:
     start = cursor.at
-    size, steps, lengths = _read_head(cursor)
+    size, steps, exact, lengths = _read_head(cursor)
     index_crc = int.from_bytes(cursor.take(4, "the index CRC"), "little")
     end = cursor.at + sum(lengths) + 4
     if end > len(cursor.data):
@@ -222,20 +226,21 @@ def _read_record(cursor: Cursor, crc: int) -> Bitstream:
         raise FormatError(
             f"byte {cursor.at - 4}: CRC mismatch: stored {stored:08x}, computed {found:08x}: damaged data"
         )
-    return Bitstream(size, steps / QUALITY_STEPS if steps else None, sections, index_crc)
+    return Bitstream(size, steps / QUALITY_STEPS if steps else None, sections, index_crc, exact)
 
 
-def _read_head(cursor: Cursor) -> tuple[tuple[int, int], int, list[int]]:
-    """Height and width, quality in its steps, and the lengths of the sections."""
+def _read_head(cursor: Cursor) -> tuple[tuple[int, int], int, bool, list[int]]:
+    """Height and width, quality in its steps, whether the model is exact, and the lengths of the sections."""
     size = (_read_side(cursor, "height"), _read_side(cursor, "width"))
     steps = cursor.varint("the quality")
     if steps > MAX_QUALITY * QUALITY_STEPS:
         raise FormatError(f"byte {cursor.at - 1}: the quality is {steps}/64, above the limit of {MAX_QUALITY}")
-    count = cursor.varint("the number of sections")
+    field = cursor.varint("the number of sections")
+    count = field % INEXACT if field <= INEXACT + MAX_SECTIONS else field
     if not 1 <= count <= MAX_SECTIONS:
         raise FormatError(f"byte {cursor.at - 1}: {count} sections declared, 1..{MAX_SECTIONS} are allowed")
     lengths = [cursor.varint(f"the length of section {number}") for number in range(count)]
-    return size, steps, lengths
+    return size, steps, field == count, lengths
 
 
 def _read_side(cursor: Cursor, what: str) -> int:

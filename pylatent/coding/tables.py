@@ -84,6 +84,17 @@ class CdfTables:
         t = self.lanes
         return _native.core().LaneTables(t.precision, t.extra, t.low, t.count, t.row, t.cdf, t.entropy)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is built from the tables, some of which belongs to the process."""
+        return {"precision": self.precision, "cdf": self.cdf, "length": self.length, "offset": self.offset}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        frozen = {name: _frozen(value) for name, value in state.items() if name != "precision"}
+        self.__dict__.update(state | frozen)
+
+    def __deepcopy__(self, memo: Any) -> CdfTables:
+        return self  # immutable
+
     def flat(self) -> np.ndarray:
         """The valid entries of all rows, concatenated: int32, 1-D, `sum(length)` long."""
         return self.cdf[np.arange(self.cdf.shape[1]) < self.length[:, None]]

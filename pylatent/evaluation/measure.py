@@ -57,7 +57,7 @@ def round_trip(
     with torch.no_grad():
         (latents, data), encode_seconds = _timed(encode, repeats)
         (decoded_latents, decoded), decode_seconds = _timed(decode, repeats)
-        exact = decoded.shape == picture.shape and same_latents(codec.quantized(latents), decoded_latents)
+        exact = decoded.shape == picture.shape and same_latents(codec.as_coded(latents), decoded_latents)
     return RoundTrip(data, decoded, encode_seconds, decode_seconds, exact)
 
 

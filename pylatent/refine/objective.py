@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pylatent.codecs.latents import Latents, LevelParameters
-from pylatent.codecs.rounding import Rounding
+from pylatent.codecs.latents import Latents
+from pylatent.codecs.rounding import Rounding, nearest
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
@@ -35,24 +35,18 @@ def true_loss(codec: Codec, latents: Latents, x: Tensor, lam: float) -> TrueLoss
 
     Bits are those of the model's densities; a file is longer by its header and the coder's inefficiency (below 0.5 %).
     """
-    coded = codec.quantized(latents)
-    assert coded.means is not None
-    assert coded.scales is not None
-    bits = torch.zeros(x.shape[0], device=x.device)
-    for level, (hat, mean, scale) in enumerate(zip(coded.levels, coded.means, coded.scales, strict=True)):
-        assert mean is not None
-        bits += codec.bits_of(level, hat - mean, LevelParameters(mean, scale)).sum((1, 2, 3))
-    bpp = bits / (x.shape[-2] * x.shape[-1])
-    mse = (codec.synthesize(coded).float() - x).square().mean((1, 2, 3))
+    rated = codec.quantize(latents, nearest, exact=True)
+    bpp = torch.stack(rated.bits).sum(0) / (x.shape[-2] * x.shape[-1])
+    mse = (codec.synthesize(rated.latents).float() - x).square().mean((1, 2, 3))
     return TrueLoss(bpp + lam * 255**2 * mse, bpp, mse)
 
 
 def relaxed_loss(codec: Codec, latents: Latents, x: Tensor, lam: float, rounding: Rounding) -> Tensor:
     """The same loss (B,) of the relaxed sample, differentiable in `latents.levels`."""
-    quantized = codec.quantize(latents, rounding)
+    rated = codec.quantize(latents, rounding)
     quality = None if latents.quality is None else torch.tensor(latents.quality, device=x.device)
     height, width = latents.size
-    x_hat = codec.synthesis(quantized.hats[0], quality)[..., :height, :width]
+    x_hat = codec.synthesis(rated.latents.levels, quality)[..., :height, :width]
     mse = (x_hat.float() - x).square().mean((1, 2, 3))
-    bits = torch.stack([bits.float() for bits in quantized.bits]).sum(0)
+    bits = torch.stack([bits.float() for bits in rated.bits]).sum(0)
     return bits / (height * width) + lam * 255**2 * mse

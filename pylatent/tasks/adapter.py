@@ -98,7 +98,7 @@ def quality_of(latents: Latents) -> Tensor | None:
     """The qualities as a tensor (B,), None for a fixed rate."""
     if latents.quality is None:
         return None
-    return torch.tensor(latents.quality, dtype=torch.float32, device=latents.levels[0].device)
+    return torch.tensor(latents.quality, dtype=torch.float32, device=latents.y.device)
 
 
 class AdaptedClassifier(LatentHead):

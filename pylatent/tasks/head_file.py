@@ -66,7 +66,7 @@ class HeadHeader:
                 f"the head was trained on latents of model {self.model} with hash {self.model_hash}, these are of a "
                 f"model with hash {found}: train a head for it, or compress with {self.model}"
             )
-        channels = latents.levels[0].shape[1]
+        channels = latents.y.shape[1]
         if channels != self.config["channels"]:
             raise MismatchError(f"the head takes latents of {self.config['channels']} channels, got {channels}")
         if "height" in self.config and latents.size != self.size:

@@ -21,7 +21,7 @@ from pylatent.layers.gated_fusion import GatedFusion, log_scales
 
 def y_of(latents: Latents, channels: int) -> Tensor:
     """The shallowest level, which must have `channels` channels; ValueError."""
-    y = latents.levels[0]
+    y = latents.y
     if y.ndim != 4 or y.shape[1] != channels:
         raise ValueError(f"this head takes latents of shape (B, {channels}, h, w), got {tuple(y.shape)}")
     return y
@@ -31,11 +31,9 @@ def scales_of(latents: Latents) -> Tensor:
     """Scales of the shallowest level, of its shape. ValueError where there are none or they have another shape."""
     scales = None if latents.scales is None else latents.scales[0]
     if scales is None:
-        raise ValueError("this head needs the latents' scales: pass what `decode` or `quantized` returns")
-    if scales.shape != latents.levels[0].shape:
-        raise ValueError(
-            f"the scales must have the latents' shape {tuple(latents.levels[0].shape)}, got {scales.shape}"
-        )
+        raise ValueError("this head needs the latents' scales: pass what `decode` or `as_coded` returns")
+    if scales.shape != latents.y.shape:
+        raise ValueError(f"the scales must have the latents' shape {tuple(latents.y.shape)}, got {scales.shape}")
     return scales
 
 

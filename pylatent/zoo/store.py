@@ -1,7 +1,7 @@
 """Model files: safetensors with the architecture, the card and everything that coding needs. Loading never unpickles.
 
-Transforms are stored in half precision. The parameter network is stored once, as the integers of its exact form; its
-float weights are what those integers stand for.
+Transforms are stored in half precision. Networks that are made exact are stored once, as the integers of that form;
+their float weights are what those integers stand for.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pylatent.codecs.base import Codec
-from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
-from pylatent.codecs.nested import NestedCodec
+from pylatent.codecs import ARCHITECTURES, Codec
 from pylatent.errors import ModelError
 
 SUFFIX = ".safetensors"
@@ -28,7 +26,6 @@ _KEY = "pylatent"
 _CODING = "coding."
 _VERSION = 1
 _HALF = ("g_a.", "g_s.", "h_a.")
-_STORED_AS_INTEGERS = "h_s."
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,9 @@ def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: d
     model: code with `load_codec(path)`.
     """
     tensors: dict[str, Tensor] = {}
+    integers = _stored_as_integers(codec)
     for key, value in codec.state_dict().items():
-        if not key.startswith(_STORED_AS_INTEGERS):
+        if key not in integers:
             value = value.detach().cpu().contiguous()
             tensors[key] = value.half() if key.startswith(_HALF) else value.float()
     tensors |= {_CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
@@ -126,20 +124,27 @@ def _lambdas(card: dict[str, Any]) -> tuple[float, ...] | None:
 
 
 def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
-    architectures = {each.__name__: each for each in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec)}
-    if header.architecture not in architectures:
+    if header.architecture not in ARCHITECTURES:
         raise ModelError(
             f"model {header.name} has architecture {header.architecture}, which this release does not know"
         )
-    codec = architectures[header.architecture](**header.config)
+    codec = ARCHITECTURES[header.architecture](**header.config)
     coding = {key.removeprefix(_CODING): value for key, value in tensors.items() if key.startswith(_CODING)}
     weights = {key: value.float() for key, value in tensors.items() if not key.startswith(_CODING)}
+    found = codec.load_state_dict(weights, strict=False)
+    if missing := set(found.missing_keys) - _stored_as_integers(codec):
+        raise KeyError(f"its weights lack {', '.join(sorted(missing))}")
+    if found.unexpected_keys:
+        raise KeyError(f"it has unknown weights {', '.join(sorted(found.unexpected_keys))}")
     codec.load_coding_state(coding)
-    integers = {key: value for key, value in codec.state_dict().items() if key.startswith(_STORED_AS_INTEGERS)}
-    codec.load_state_dict(weights | integers)
     codec.name = header.name
     codec.lambdas = _lambdas(header.card)
     return codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
+
+
+def _stored_as_integers(codec: Codec) -> set[str]:
+    """Names of the float weights that the integers of exact networks stand for."""
+    return {f"{name}.{key}" for name, network in codec.exact_networks.items() for key in network.state_dict()}
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -179,8 +179,8 @@ def test_a_consumer_that_leaves_ends_the_thread(archive, codec):
     assert not [thread for thread in threading.enumerate() if thread.name == "pylatent-decode"]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_the_dataset_in_a_loader(archive, codec, coded, workers):
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (1, "fork"), (1, "spawn")])
+def test_the_dataset_in_a_loader(archive, codec, coded, workers, context):
     dataset = LatentDataset(archive, codec)
     assert len(dataset) == 22
     one = dataset[5]
@@ -188,7 +188,9 @@ def test_the_dataset_in_a_loader(archive, codec, coded, workers):
     assert (one.key, one.label) == ("k05", "c1")
     assert torch.equal(one.y_hat, wanted.levels[0][0])
     assert torch.equal(one.scales, wanted.scales[0][0])
-    loader = torch.utils.data.DataLoader(dataset, batch_size=5, num_workers=workers, collate_fn=list)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=5, num_workers=workers, collate_fn=list, multiprocessing_context=context
+    )
     items = [item for batch in loader for item in batch]
     assert [item.key for item in items] == [one.key for one in coded]
     assert torch.equal(items[5].y_hat, one.y_hat)

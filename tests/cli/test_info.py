@@ -30,15 +30,15 @@ def test_text(tmp_path, capsys):
         "model",
         "quality",
         "size",
-        "level",
-        "level",
+        "part",
+        "part",
         "header",
     ]
     assert "768x512 pixels" in lines[1]
     assert "nowhere-7, hash 0123456789abcdef" in lines[2]
     assert lines[3].split() == ["quality", "4.25"]
     assert "0.1901 bit per pixel" in lines[4]
-    assert "level 1" in lines[5]
+    assert "part 1" in lines[5]
     assert "0.0061 bit per pixel" in lines[5]
 
 
@@ -50,7 +50,7 @@ def test_json_of_a_folder(tmp_path, capsys):
     said = capsys.readouterr()
     facts = [json.loads(line) for line in said.out.splitlines()]
     assert [fact["file"] for fact in facts] == [str(tmp_path / "a.lat"), str(tmp_path / "b.lat")]
-    assert facts[0]["sections"][0] == {"level": 1, "bytes": 300, "bpp": 8 * 300 / (512 * 768)}
+    assert facts[0]["sections"][0] == {"section": 0, "bytes": 300, "bpp": 8 * 300 / (512 * 768)}
     assert facts[0]["bytes"] == len(FILE.to_bytes()) == 9300 + facts[0]["overhead_bytes"]
     assert "c.lat: byte" in said.err
     assert "truncated" in said.err

@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_info_shows_the_bits_of_each_level(folder, capsys):
+def test_info_shows_the_bits_of_each_section(folder, capsys):
     assert run("compress", "a.png", "--model", "nested-1", "-q", "4") == 0
     assert run("decompress", "a.lat", "-o", "again.png") == 0
     assert Image.open("again.png").size == Image.open("a.png").size
@@ -40,12 +40,12 @@ def test_info_shows_the_bits_of_each_level(folder, capsys):
     facts = json.loads(capsys.readouterr().out)
     sections = LatFile.read("a.lat").stream.sections
     assert facts["sections"] == [
-        {"level": level, "bytes": len(section), "bpp": 8 * len(section) / (96 * 64)}
-        for level, section in zip((3, 2, 1, 0), sections, strict=True)
+        {"section": number, "bytes": len(section), "bpp": 8 * len(section) / (96 * 64)}
+        for number, section in enumerate(sections)
     ]
     assert run("info", "a.lat") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[1] for line in lines if line[0] == "level"] == ["3", "2", "1", "0"]
+    assert [line[1] for line in lines if line[0] == "part"] == ["1", "2", "3", "4"]
 
 
 def test_refined_files_are_smaller_and_valid(folder):

@@ -1,4 +1,6 @@
+import copy
 import dataclasses
+import pickle
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ def same(a, b):
 def test_decode_returns_what_encode_quantised(any_codec, size):
     latents = any_codec.analyze(picture(*size))
     decoded = any_codec.decode(any_codec.encode(latents))
-    expected = any_codec.quantized(latents)
+    expected = any_codec.as_coded(latents)
     assert same(decoded, expected)
     assert decoded.size == size
     assert decoded.quality == latents.quality
@@ -31,7 +33,7 @@ def test_decode_returns_what_encode_quantised(any_codec, size):
 @torch.no_grad()
 def test_coded_latents_are_within_half_a_step_of_the_unquantised(codec):
     latents = codec.analyze(picture(64, 80))
-    for value, hat in zip(latents.levels, codec.quantized(latents).levels, strict=True):
+    for value, hat in zip(latents.levels, codec.as_coded(latents).levels, strict=True):
         assert float((value - hat).abs().max()) <= 0.5 + 1e-4
 
 
@@ -51,7 +53,7 @@ def test_bytes_depend_on_the_latents_alone(codec):
     assert codec.encode(dataclasses.replace(latents, levels=last)) == streams
     with torch.autocast("cpu", torch.bfloat16):
         assert codec.encode(latents) == streams
-        assert same(codec.decode(streams), codec.quantized(latents))
+        assert same(codec.decode(streams), codec.as_coded(latents))
     torch.set_default_dtype(torch.float64)
     try:
         assert codec.encode(latents) == streams
@@ -179,3 +181,32 @@ def test_the_fingerprint_follows_weights_and_tables():
     with torch.no_grad():
         codec.g_a[0].weight[0, 0, 0, 0] += 1
     assert codec.fingerprint() == codec.fingerprint()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda codec: pickle.loads(pickle.dumps(codec))])
+def test_a_codec_that_has_coded_can_be_copied(copied):
+    codec = make_codec()
+    streams = codec.compress(picture(64, 64), 2)
+    fingerprint, pixels = codec.fingerprint(), codec.decompress(streams)
+    again = copied(codec)
+    assert again.fingerprint() == fingerprint
+    assert again.compress(picture(64, 64), 2) == streams
+    assert torch.equal(again.decompress(streams), pixels)
+    with torch.no_grad():
+        again.g_s[0].weight += 1
+    assert again.fingerprint() != codec.fingerprint() == fingerprint
+    with pytest.raises(ValueError, match="read-only"):
+        again.tables_of(0).cdf[0, 0] = 1
+
+
+def test_weights_that_are_loaded_leave_no_tables_of_others_behind():
+    codec, other = make_codec(), make_codec(seed=5)
+    wanted = other.compress(picture(64, 64))
+    codec.load_state_dict(other.state_dict())
+    with pytest.raises(ModelError, match=r"not ready for coding: call update\(\)"):
+        codec.compress(picture(64, 64))
+    codec.update()
+    assert codec.compress(picture(64, 64)) == wanted
+    torch.nn.ModuleDict({"codec": codec}).load_state_dict({f"codec.{k}": v for k, v in codec.state_dict().items()})
+    with pytest.raises(ModelError, match="not ready"):
+        codec.fingerprint()

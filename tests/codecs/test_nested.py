@@ -6,7 +6,8 @@ import pytest
 import torch
 from small_codec import make_codec, make_nested, picture
 
-from pylatent.codecs import NestedCodec
+from pylatent.codecs import NestedCodec, Step
+from pylatent.codecs.walk import over
 from pylatent.entropy import FactorizedPrior, LogisticPrior
 from pylatent.errors import FormatError, MismatchError, ModelError
 from pylatent.refine import SgaPlus, true_loss
@@ -49,7 +50,7 @@ def test_decode_returns_what_encode_quantised(levels, prior, size):
     (stream,) = codec.encode(latents)
     decoded = codec.decode([stream])
     assert len(stream.sections) == levels
-    assert_same(decoded, codec.quantized(latents))
+    assert_same(decoded, codec.as_coded(latents))
     assert [tuple(level.shape[1:]) for level in decoded.levels] == list(codec.level_shapes(size))
     assert codec.synthesize(decoded).shape == (1, 3, *size)
 
@@ -60,12 +61,13 @@ def test_every_form_is_exact_and_close_to_its_float_networks(form):
     codec = make_nested(3, **form)
     latents = codec.analyze(picture(96, 80, batch=2), [1, 3.5])
     decoded = codec.decode(codec.encode(latents))
-    assert_same(decoded, codec.quantized(latents))
+    assert_same(decoded, codec.as_coded(latents))
     for value, hat in zip(latents.levels, decoded.levels, strict=True):
         assert float((value - hat).abs().max()) <= 0.5 + 1e-4
-    hats = [None, *decoded.levels[1:]]
+    done = over(codec, latents, exact=False)
+    done.levels[1:] = decoded.levels[1:]
     for level in (0, 1):
-        mean = codec.parameters_of(level, hats, latents.size).mean
+        mean = codec.parameters_of(Step(level), done).mean
         torch.testing.assert_close(decoded.means[level], mean, rtol=0, atol=0.3)
 
 
@@ -117,7 +119,7 @@ def test_the_hyperpriors_steps_work_at_depth():
     codec.update()
     assert codec.level_shapes((1000, 70)) == ((12, 63, 5), (8, 16, 2), (8, 8, 1))
     latents = codec.analyze(picture(1000, 70))
-    assert_same(codec.decode(codec.encode(latents)), codec.quantized(latents))
+    assert_same(codec.decode(codec.encode(latents)), codec.as_coded(latents))
 
 
 @torch.no_grad()
@@ -131,7 +133,7 @@ def test_bytes_depend_on_the_latents_alone(nested, monkeypatch):
         assert nested.encode(single) == [streams[number]]
     monkeypatch.setattr("pylatent.codecs.chain._HYPER_LATENT_TILE", 6)
     assert nested.encode(latents) == streams
-    assert_same(nested.decode(streams, threads=2), nested.quantized(latents))
+    assert_same(nested.decode(streams, threads=2), nested.as_coded(latents))
 
 
 @torch.no_grad()
@@ -151,10 +153,13 @@ def test_the_bin_width_is_a_grid_for_the_deepest_level():
     plain = make_nested(3)
     latents, expected = codec.analyze(picture(96, 96)), plain.analyze(picture(96, 96))
     assert torch.equal(latents.levels[-1] * 2, expected.levels[-1])
-    hats = codec.quantized(latents).levels
+    hats = codec.as_coded(latents).levels
     assert torch.equal(hats[-1] * 2, torch.round(expected.levels[-1] / 2) * 2)
-    mean = plain.parameters_of(1, [None, None, hats[-1] * 2], (96, 96)).mean
-    torch.testing.assert_close(codec.parameters_of(1, [None, None, hats[-1]], (96, 96)).mean, mean)
+    done = over(codec, latents, exact=False)
+    done.levels[2] = hats[-1] * 2
+    mean = plain.parameters_of(Step(1), done).mean
+    done.levels[2] = hats[-1]
+    torch.testing.assert_close(codec.parameters_of(Step(1), done).mean, mean)
     assert codec.tables_of(2).digest == plain.tables_of(2).digest
     assert codec.fingerprint() != plain.fingerprint()
 
@@ -176,7 +181,7 @@ def test_refinement_lowers_the_true_loss(nested):
     for before, after in zip(nested.analyze(x, 4).levels, refined.latents.levels, strict=True):
         assert float((after - before).detach().abs().max()) > 0.1
     decoded = nested.decode(nested.encode(refined.latents))
-    assert_same(decoded, nested.quantized(refined.latents))
+    assert_same(decoded, nested.as_coded(refined.latents))
 
 
 @torch.no_grad()

@@ -27,6 +27,8 @@ def sealed(body: bytes, context: bytes = b"") -> bytes:
         Bitstream((MAX_SIDE, MAX_SIDE), 255.0, (b"", b"a", b"bc"), 0xFFFFFFFF),
         Bitstream((127, 128), 1 / 64, (b"x" * 127, b"y" * 128), 1),
         Bitstream((3, 5), 2.5, tuple(bytes([k]) for k in range(64)), 7),
+        Bitstream((3, 5), 2.5, (b"z", b"y"), 7, exact=False),
+        Bitstream((3, 5), 2.5, (b"",) * 64, 7, exact=False),
     ],
 )
 def test_what_is_written_is_read(stream):
@@ -105,6 +107,8 @@ def test_file_errors_say_what_and_where(data, message):
         ("01 01 c17f 01 00 00000000", "the quality is 16321/64"),
         ("01 01 00 00 00000000", "0 sections declared"),
         ("01 01 00 41 00000000", "65 sections declared"),
+        ("01 01 00 8001 00000000", "0 sections declared"),
+        ("01 01 00 c101 00000000", "193 sections declared"),
         ("01 01 00 02 01 ffffffff0f 00000000", "truncated: the sections and CRC should end at byte 4294967314"),
         ("01 01 00 01 00 00000000 ff", "byte 13: 1 trailing bytes"),
     ],

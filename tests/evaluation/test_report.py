@@ -40,7 +40,7 @@ class PixelCodec(nn.Module):
         symbols[0] += self.slip
         return Latents((symbols.view(1, 3, *stream.size),), stream.size, (stream.quality,))
 
-    def quantized(self, latents):
+    def as_coded(self, latents):
         return Latents((latents.levels[0].round(),), latents.size, latents.quality)
 
     def synthesize(self, latents):

@@ -50,7 +50,7 @@ def test_the_best_is_what_a_file_gives():
     assert refined.best.loss < 0.99 * refined.history[0].true.loss
     (stream,) = codec.encode(refined.latents)
     decoded = codec.decode([stream])
-    for level, again in zip(codec.quantized(refined.latents).levels, decoded.levels, strict=True):
+    for level, again in zip(codec.as_coded(refined.latents).levels, decoded.levels, strict=True):
         assert torch.equal(level, again)
     torch.testing.assert_close((codec.synthesize(decoded) - x).square().mean((1, 2, 3)), refined.best.mse)
     bits = 8 * sum(map(len, stream.sections))
@@ -207,7 +207,7 @@ def test_large_pictures_in_tiles(codec):
     latents = codec.analyze(x)
     quality = torch.tensor(latents.quality)
     y = latents.levels[0].detach().requires_grad_()
-    (tiled,) = torch.autograd.grad(codec.synthesis(y, quality).square().sum(), y)
+    (tiled,) = torch.autograd.grad(codec.synthesis((y,), quality).square().sum(), y)
     y_hat = y * codec._gain(codec.inverse_gain, quality)
     (whole,) = torch.autograd.grad(codec._g_s(y_hat).square().sum(), y)
     torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-4)

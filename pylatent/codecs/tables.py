@@ -1,4 +1,4 @@
-"""The integers that steer the coder of a chain of levels: tables, medians, scale thresholds, every exact h_s."""
+"""The integers that steer the coder of a codec: CDF tables, medians, scale thresholds, and its exact networks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import ModelError
 
 _MOST_TABLES = 256  # table indexes are bytes
+_PARTS = ("cdf", "length", "offset")
 
 
 @dataclass(frozen=True)
-class ChainCoding:
-    """tables_y of all Gaussian levels, tables_z of the deepest; medians of the deepest (C,) and thresholds (63,):
-    integers over 2^8 in float64; networks: h_s of each Gaussian level in integers, the shallowest first, by its name.
+class CodingTables:
+    """tables: "y", of the Gaussian levels, and "z", of the deepest, which has a prior of its own.
 
-    The table of a scale is the number of thresholds below it, as in CompressAI's `build_indexes`.
+    medians (C,) of the prior and thresholds (63,) of the Gaussian scales: integers over 2^8 in float64; the table of a
+    scale is the number of thresholds below it, as in CompressAI's `build_indexes`. networks: the exact form of each
+    network that the codec names.
     """
 
-    tables_y: CdfTables
-    tables_z: CdfTables
+    tables: dict[str, CdfTables]
     medians: Tensor
     thresholds: Tensor
     networks: dict[str, ExactNetwork]
@@ -35,11 +36,11 @@ class ChainCoding:
     @classmethod
     def build(
         cls,
-        h_s: Mapping[str, nn.Sequential],
+        networks: Mapping[str, nn.Sequential],
         prior: FactorizedPrior | LogisticPrior,
         tables: tuple[CdfTables, CdfTables] | None,
-    ) -> ChainCoding:
-        """From float weights; `tables` (y's, z's) are built unless given."""
+    ) -> CodingTables:
+        """From float weights; `tables` (y's, z's) are built unless given. Raises ModelError."""
         if prior.num_tables > _MOST_TABLES:
             raise ModelError(f"z may have at most {_MOST_TABLES} channels, got {prior.channels}")
         scales = default_scales()
@@ -51,27 +52,25 @@ class ChainCoding:
             )
         # scale * 2^8 is an integer, so it exceeds the threshold if and only if it exceeds the threshold rounded down.
         thresholds = torch.floor(scales[:-1].double() * 2.0**ACTIVATION_BITS)
-        networks = {name: ExactNetwork(exact_layers(network)) for name, network in h_s.items()}
-        return cls(tables_y, tables_z, to_grid(prior.medians).cpu(), thresholds, networks)
+        exact = {name: ExactNetwork(exact_layers(network)) for name, network in networks.items()}
+        return cls({"y": tables_y, "z": tables_z}, to_grid(prior.medians).cpu(), thresholds, exact)
 
     def state(self) -> dict[str, Tensor]:
         """As integer tensors."""
         state = {"medians": self.medians.to(torch.int32), "thresholds": self.thresholds.to(torch.int32)}
-        for name, tables in (("y", self.tables_y), ("z", self.tables_z)):
-            state[f"tables.{name}.cdf"] = torch.tensor(tables.flat(), dtype=torch.int32)
-            state[f"tables.{name}.length"] = torch.tensor(tables.length, dtype=torch.int32)
-            state[f"tables.{name}.offset"] = torch.tensor(tables.offset, dtype=torch.int32)
+        for name, tables in self.tables.items():
+            arrays = (tables.flat(), tables.length, tables.offset)
+            for part, array in zip(_PARTS, arrays, strict=True):
+                state[f"tables.{name}.{part}"] = torch.tensor(array, dtype=torch.int32)
         for name, network in self.networks.items():
             state |= network.state(name)
         return state
 
     @classmethod
-    def from_state(cls, h_s: Mapping[str, nn.Sequential], state: dict[str, Tensor]) -> ChainCoding:
-        """From `state`'s tensors; h_s gives the geometry."""
-
-        def tables(name: str) -> CdfTables:
-            keys = (f"tables.{name}.cdf", f"tables.{name}.length", f"tables.{name}.offset")
-            return CdfTables.from_flat(*(state[key].numpy() for key in keys))
-
-        networks = {name: ExactNetwork(exact_layers(network)).with_state(state, name) for name, network in h_s.items()}
-        return cls(tables("y"), tables("z"), state["medians"].double(), state["thresholds"].double(), networks)
+    def from_state(cls, networks: Mapping[str, nn.Sequential], state: Mapping[str, Tensor]) -> CodingTables:
+        """From `state`'s tensors; networks give the geometry. Raises KeyError, ModelError, ValueError."""
+        tables = {
+            name: CdfTables.from_flat(*(state[f"tables.{name}.{part}"].numpy() for part in _PARTS)) for name in "yz"
+        }
+        exact = {name: ExactNetwork(exact_layers(float_)).with_state(state, name) for name, float_ in networks.items()}
+        return cls(tables, state["medians"].double(), state["thresholds"].double(), exact)

@@ -1,0 +1,187 @@
+"""The walk over a codec's steps, the same for training, refinement, encoding and decoding.
+
+At each step the codec gives mean and scale (or table indexes) from what is done so far; `take` turns them into the
+step's residual, by rounding a latent or by reading a stream; mean + residual, and the codec's correction if it has one,
+join what is done. Whether the parameters are the float networks' or the exact ones' is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pylatent.codecs.exact import ACTIVATION_BITS
+from pylatent.codecs.latents import Latents
+from pylatent.codecs.rounding import Rounding
+from pylatent.codecs.steps import Shape, Step, check_steps
+
+if TYPE_CHECKING:
+    from pylatent.codecs.base import Codec
+
+_ONE = 2.0**ACTIVATION_BITS
+
+
+@dataclass
+class Done:
+    """What a step may depend on.
+
+    size: of the pictures; shapes: (C, h, w) of the levels; batch: number of pictures; device: of all tensors.
+    exact: whether values are integers over 2^8 in float64, or floats.
+    levels: (B, C, h, w) each, 0 where nothing is done yet, None before a level's first step. They change in place where
+        gradients are off.
+    kept: the codec's own, empty when a walk begins: what it computes at one step and needs at another.
+    """
+
+    size: tuple[int, int]
+    shapes: tuple[Shape, ...]
+    batch: int
+    device: torch.device
+    exact: bool
+    levels: list[Tensor | None] = field(init=False)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.levels = [None] * len(self.shapes)
+
+    def level(self, number: int) -> Tensor:
+        """One of `levels`; zeros before its first step."""
+        value = self.levels[number]
+        if value is None:
+            dtype = torch.float64 if self.exact else torch.float32
+            value = torch.zeros(self.batch, *self.shapes[number], dtype=dtype, device=self.device)
+        return value
+
+
+class Here:
+    """A step with its parameters; tensors are of its own elements: (B, C, h, w) of a whole step, else (B, n).
+
+    given: what the codec said. mean: what residuals are relative to, as float; in_units: the same in the walk's units,
+    1 or 2^-8.
+    """
+
+    def __init__(self, codec: Codec, step: Step, done: Done) -> None:
+        self.step, self._codec, self._batch, self._shape = step, codec, done.batch, done.shapes[step.level]
+        self.given = codec.parameters_of(step, done)
+        self.mean = self.in_units = self.gathered(self.given.mean)
+        if done.exact:
+            mean = self.in_units.float() / _ONE
+            self.mean = mean.expand(done.batch, *self._shape) if step.is_whole else mean
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """The step's elements of what is given for its channels."""
+        return self.step.gather(values, self._batch, self._shape)
+
+    def of(self, latents: Latents) -> Tensor:
+        """The step's elements of its level."""
+        level = latents.levels[self.step.level]
+        return level if self.step.is_whole else self.gathered(level[:, slice(*self.step.channels(self._shape))])
+
+    @cached_property
+    def scale(self) -> Tensor | None:
+        """The standard deviation, in an exact walk that of the table; None under a prior."""
+        if self.given.scale is not None:
+            return self.gathered(self.given.scale)
+        table = self._codec.scales_of(self.step.level)
+        if table is None:
+            return None
+        assert self.given.indexes is not None
+        indexes = self.gathered(self.given.indexes)
+        # index_select takes a third of the time of table[indexes].
+        return table.to(indexes.device).index_select(0, indexes.int().flatten()).view(indexes.shape)
+
+    @cached_property
+    def indexes(self) -> Tensor:
+        """The table of every element, uint8, contiguous, on the CPU."""
+        if self.given.indexes is not None:
+            indexes = self.gathered(self.given.indexes)
+        else:
+            scale, table = self.scale, self._codec.scales_of(self.step.level)
+            assert scale is not None, "under a prior, table indexes must be given"
+            assert table is not None
+            indexes = torch.bucketize(scale.contiguous(), table[:-1].to(scale.device)).to(torch.uint8)
+        if self.step.is_whole:
+            indexes = indexes.expand(self._batch, *self._shape)
+        return indexes.contiguous().cpu()
+
+    def joined(self, level: Tensor | None, elements: Tensor) -> Tensor:
+        """A level with these elements put in: a new one where gradients may need the old one, or there is none."""
+        if self.step.is_whole:
+            return elements
+        if level is None:
+            level = elements.new_zeros(self._batch, *self._shape)
+        elif torch.is_grad_enabled():
+            level = level.clone()
+        self.step.scatter(elements, level)
+        return level
+
+
+class Walk:
+    """All steps of a codec, in order; `take`: a step -> its residual, of its elements."""
+
+    def __init__(self, codec: Codec, done: Done, take: Callable[[Here], Tensor]) -> None:
+        self.done = done
+        self._codec, self._steps = codec, codec.steps
+        self._correction = codec.correction_of
+        check_steps(self._steps, tuple(shape[0] for shape in done.shapes))
+        self._taken: list[tuple[Here, Tensor]] = []
+        for number, step in enumerate(self._steps):
+            if number:
+                self._join()
+            here = Here(codec, step, done)
+            self._taken.append((here, take(here)))
+
+    def _join(self) -> None:
+        """Adds the outcome of the last step to what is done."""
+        here, residual = self._taken[-1]
+        step, levels = here.step, self.done.levels
+        values = (residual.double() * _ONE if self.done.exact else residual) + here.in_units
+        levels[step.level] = here.joined(levels[step.level], values)
+        if self._correction is not None and (added := self._correction(step, self.done)) is not None:
+            levels[step.level] = here.joined(levels[step.level], values + here.gathered(added))
+
+    def latents(self, quality: tuple[float, ...] | None) -> Latents:
+        """The values that result, as float, with their means and scales; to be asked for once."""
+        count = len(self.done.shapes)
+        values: list[Tensor | None] = [None] * count
+        means: list[Tensor | None] = [None] * count
+        scales: list[Tensor | None] = [None] * count
+        for here, residual in self._taken:
+            level = here.step.level
+            means[level] = here.joined(means[level], here.mean)
+            if here.scale is not None:
+                scales[level] = here.joined(scales[level], here.scale)
+            if here.step.is_whole and self._correction is None:
+                done = None if self.done.exact else self.done.levels[level]
+                values[level] = residual + here.mean if done is None else done
+        if values[self._steps[-1].level] is None:
+            self._join()
+        for level, value in enumerate(values):
+            if value is None:
+                values[level] = (self.done.level(level) / _ONE).float() if self.done.exact else self.done.level(level)
+        complete = tuple(value for value in values if value is not None)
+        return Latents(complete, self.done.size, quality, tuple(means), tuple(scales))
+
+
+def over(codec: Codec, latents: Latents, exact: bool) -> Done:
+    """The beginning of a walk over given latents."""
+    return Done(latents.size, codec.level_shapes(latents.size), len(latents), latents.y.device, exact)
+
+
+def quantize(
+    codec: Codec, latents: Latents, rounding: Rounding, exact: bool
+) -> tuple[Latents, tuple[list[Tensor], ...]]:
+    """Unquantised latents -> what rounding makes of them, and the bits of the elements, by level and step."""
+    bits: tuple[list[Tensor], ...] = tuple([] for _ in latents.levels)
+
+    def take(here: Here) -> Tensor:
+        paid, passed = rounding(here.of(latents) - here.mean, here.step.level)
+        bits[here.step.level].append(codec.bits_of(here.step, paid, here.scale))
+        return passed
+
+    walked = Walk(codec, over(codec, latents, exact), take)
+    return walked.latents(latents.quality), bits
