@@ -1,4 +1,9 @@
-"""The one table of tolerances: how far an operator may be from its float64 reference, by the dtype it computes in."""
+"""The one table of tolerances: how far an operator may be from its float64 reference, by the dtype it computes in.
+
+Those of half precision, four units of rounding, are for operators that compute in float32 and round their inputs and
+results alone. Where products are computed in half precision, and results between them rounded, a test propagates the
+errors and gives each element its own bound, to `assert_within`: the gated fusion's is in `ops/gated_fusion_bound.py`.
+"""
 
 from __future__ import annotations
 
@@ -32,3 +37,15 @@ def assert_close(
     error = (actual - reference).abs() / (reference.abs() + reference.square().mean().sqrt() + 1e-300)
     worst = float(error.nan_to_num(nan=float("inf")).max())
     assert worst <= tolerance, f"{name} is off by {worst:.3g} of its size, {tolerance:.3g} is allowed"
+
+
+def assert_within(actual: Tensor, reference: Tensor, errors: Tensor, name: str) -> None:
+    """AssertionError unless each element of `actual` is at most so far from `reference` (float64). NaN is too far."""
+    assert reference.dtype == torch.float64, f"the reference must be float64, got {reference.dtype}"
+    shapes = [tuple(x.shape) for x in (actual, reference, errors)]
+    assert len(set(shapes)) == 1, f"{name}, its reference and its bound have shapes {shapes}"
+    if actual.numel() == 0:
+        return
+    share = (actual.detach().double().cpu() - reference.detach().cpu()).abs() / (errors + 1e-300)
+    worst = float(share.nan_to_num(nan=float("inf")).max())
+    assert worst <= 1, f"{name} is off by {worst:.3g} times as much as its arithmetic explains"

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._gated_fusion_layout import empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
+from pylatent.ops._gated_fusion_layout import (
+    HALF_DTYPES,
+    empty_output,
+    empty_sums,
+    in_layout,
+    is_channels_last,
+    sum_dtype,
+)
 from pylatent.ops._products import has_onednn, product
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -48,7 +55,7 @@ def product_dtype(dtype: torch.dtype) -> torch.dtype:
 
     Elsewhere torch converts them one by one: 30 times slower (float16, 192 x 192 x 1536, Zen 5) than float32.
     """
-    if dtype not in (torch.float16, torch.bfloat16):
+    if dtype not in HALF_DTYPES:
         return dtype
     if not torch.backends.mkldnn.is_available():
         return torch.float32
@@ -79,6 +86,9 @@ def forward(
     if work != dtype:
         weight_y, weight_s = weight_y.to(work), weight_s.to(work)
     bias_y, bias_s = (None if b is None else b.contiguous() for b in (bias_y, bias_s))
+    inside: tuple[Tensor | None, Tensor | None] = (None, None)
+    if work in HALF_DTYPES:  # the product adds its bias: a sum of two rounded to half would lose twice what it must
+        inside, bias_y, bias_s = (bias_y, bias_s), None, None
     native, threads = _native.core().gated_fusion_forward, _native.thread_count()
     ys, ss = _tiles(in_layout(y, last), last), _tiles(in_layout(s, last), last)
     for i, out_tile in enumerate(outs):
@@ -86,8 +96,8 @@ def forward(
         if has_onednn(work):
             u, v = _product(ys[i], weight_y, last), _product(ss[i], weight_s, last)
         else:
-            u = _multiply(ys[i], weight_y, last, out_tile if here else _first(spare[1], rows))
-            v = _multiply(ss[i], weight_s, last, gates[i] if save and here else _first(spare[0], rows))
+            u = _multiply(ys[i], weight_y, inside[0], last, out_tile if here else _first(spare[1], rows))
+            v = _multiply(ss[i], weight_s, inside[1], last, gates[i] if save and here else _first(spare[0], rows))
         native(
             u.data_ptr(),
             v.data_ptr(),
@@ -150,15 +160,14 @@ def _product(tile: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
     return product(tile, weight) if channels_last else product(weight, tile.t())
 
 
-def _multiply(tile: Tensor, weight: Tensor, channels_last: bool, out: Tensor) -> Tensor:
-    """The product, written to `out`."""
+def _multiply(tile: Tensor, weight: Tensor, bias: Tensor | None, channels_last: bool, out: Tensor) -> Tensor:
+    """The product, with the bias if there is one, written to `out`."""
     if tile.dtype != weight.dtype:
         tile = tile.to(weight.dtype)
-    if channels_last:
-        torch.mm(tile, weight.t(), out=out)
-    else:
-        torch.mm(weight, tile, out=out)
-    return out
+    a, b = (tile, weight.t()) if channels_last else (weight, tile)
+    if bias is None:
+        return torch.mm(a, b, out=out)
+    return torch.addmm(bias if channels_last else bias[:, None], a, b, out=out)
 
 
 def _pointer(tensor: Tensor | None) -> int:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pylatent.ops._products import product
 
+HALF_DTYPES = (torch.float16, torch.bfloat16)
+
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether the operator works channels-last on `x`: it is stored so, or has one pixel a picture and is stored both
@@ -55,6 +57,8 @@ def weight_gradient(grad: Tensor, x: Tensor, channels_last: bool) -> Tensor:
         return product(pixel_rows(grad).t(), pixel_rows(x).t())
     if grad.shape[0] == 1:
         return product(grad[0].flatten(1), x[0].flatten(1))
+    if grad.is_cpu and grad.dtype in HALF_DTYPES:  # one sum, rounded once, and not one a picture
+        return product(grad.transpose(0, 1).flatten(1), x.transpose(0, 1).flatten(1))
     return torch.bmm(grad.flatten(2), x.flatten(2).mT).sum(0)
 
 
