@@ -6,13 +6,13 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from PIL import Image
 
 from pylatent import images, zoo
+from pylatent._threads import using
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.errors import PylatentWarning
 from pylatent.evaluation.distortion import psnr
@@ -55,7 +55,8 @@ def compress(
         times, with another lambda where the model's qualities end.
     model: a name, the path of a model file, or a codec from `load`.
     device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
-    threads: CPU threads, torch's own number if not given.
+    threads: CPU threads at most, torch's own number if not given. A small picture takes one, and a larger one no more
+        than there are cores free.
 
     Raises ImageError, ModelError, and ValueError or TypeError for wrong arguments.
     """
@@ -67,7 +68,7 @@ def compress(
         if value is not None and not value > 0:
             raise ValueError(f"`{name}` must be above 0, got {value}")
     pixels = _pixels(image)
-    with _thread_limit(threads), torch.no_grad():
+    with _threads(threads), torch.no_grad():
         codec = zoo.shared(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
         model_hash = codec.fingerprint()[:HASH_BYTES]
         x = pixels.to(codec.device)
@@ -111,10 +112,14 @@ def decompress(
     that is not installed, MismatchError if the installed one computes something else than the writer's, OSError.
     """
     file = LatFile.from_bytes(data) if isinstance(data, bytes) else LatFile.read(data)
-    with _thread_limit(threads), torch.no_grad():
+    with _threads(threads), torch.no_grad():
         codec = zoo.find(file.model, file.model_hash, device=str(device or "cpu"))
         x_hat = codec.decompress([file.stream])[0].cpu()
     return x_hat if as_tensor else images.to_image(x_hat)
+
+
+def _threads(count: int | None) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if count is None else using(count)
 
 
 def _pixels(image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor) -> torch.Tensor:
@@ -173,18 +178,3 @@ def _search(
             best = f"refinement under the lambda of quality {chosen:g}, the nearest tried,"
         warnings.warn(f"{wish} is out of reach for this picture: {best} gives {got:.4g}", PylatentWarning, stacklevel=3)
     return files[chosen]
-
-
-@contextlib.contextmanager
-def _thread_limit(threads: int | None) -> Iterator[None]:
-    if threads is None:
-        yield
-        return
-    if threads < 1:
-        raise ValueError(f"`threads` must be at least 1, got {threads}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

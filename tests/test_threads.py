@@ -21,7 +21,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="torch's OpenMP runti
 OPENMP = re.compile(r"/[^/\s]*(?:gomp|iomp|libomp)[^/\s]*$")
 
 
-def probe(n: int, threads: int, **options: int) -> tuple[int, int]:
+def probe(n: int, threads: int, **options: float) -> tuple[int, int]:
     return _native.core().parallel_probe(n, threads, **options)
 
 
@@ -59,6 +59,13 @@ def test_bad_counts_are_refused() -> None:
         probe(1, 0)
     with pytest.raises(ValueError, match="`threads` must be at least 1, got 0"):
         _native.thread_count(0)
+
+
+def test_a_short_loop_stays_on_one_thread() -> None:
+    """It would wait for a busy core longer than it takes."""
+    least = _native.core().least_work
+    assert all(probe(200_000, 2, nanoseconds=least - 1) == (200_000, 1) for _ in range(20))
+    assert any(probe(2_000_000, 2, nanoseconds=least)[1] == 2 for _ in range(20))
 
 
 def test_concurrent_callers() -> None:

@@ -50,9 +50,18 @@ std::vector<std::string> simd_built() {
   return levels;
 }
 
-// For the tests: runs a loop of n nearly empty iterations, of which number fail_at throws (none if negative).
+// (openmp, mkl) as before, or None where nothing can be set.
+py::object thread_counts(int openmp, int mkl) {
+  check_range("openmp", openmp, 1, INT32_MAX);
+  ThreadCounts before{};
+  if (!set_thread_counts({openmp, mkl}, &before)) return py::none();
+  return py::make_tuple(before.openmp, before.mkl);
+}
+
+// For the tests: runs a loop of n nearly empty iterations, of which number fail_at throws (none if negative), as one of
+// so many nanoseconds.
 // Returns (iterations done, threads that took part).
-py::tuple parallel_probe(int64_t n, int threads, int64_t fail_at) {
+py::tuple parallel_probe(int64_t n, int threads, int64_t fail_at, double nanoseconds) {
   check_range("n", n, 0, INT64_C(1) << 32);
   check_range("threads", threads, 1, INT32_MAX);
   std::mutex mutex;
@@ -60,7 +69,7 @@ py::tuple parallel_probe(int64_t n, int threads, int64_t fail_at) {
   int64_t done = 0;
   {
     py::gil_scoped_release release;
-    parallel_for(n, threads, [&](int64_t i) {
+    parallel_for(n, nanoseconds, threads, [&](int64_t i) {
       if (i == fail_at) throw std::runtime_error("iteration " + std::to_string(i) + " failed");
       std::lock_guard<std::mutex> lock(mutex);
       seen.insert(std::this_thread::get_id());
@@ -84,7 +93,11 @@ void bind_common(py::module_& m) {
 #endif
   m.def("cuda_info", &cuda, "driver and devices as the CUDA runtime sees them; None in a build without CUDA");
   m.def("thread_runtime", &thread_runtime, "where the threads of parallel loops come from");
-  m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"), py::arg("fail_at") = -1);
+  m.def("parallel_probe", &parallel_probe, py::arg("n"), py::arg("threads"), py::arg("fail_at") = -1,
+        py::arg("nanoseconds") = 1e9);
+  m.def("set_thread_counts", &thread_counts, py::arg("openmp"), py::arg("mkl"),
+        "sets the calling thread's numbers of OpenMP and MKL threads; returns the former ones");
+  m.attr("least_work") = kLeastWork;
 }
 
 }  // namespace pylatent

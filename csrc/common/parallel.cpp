@@ -42,16 +42,18 @@ void run_with_std_threads(int threads, void (*body)(void*), void* data) {
 
 using GompParallel = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
 
-GompParallel find_torch_openmp() {
+// A function of libtorch_cpu, which has MKL inside where it has it, or of a library that it was linked with.
+template <class Function>
+Function find_in_torch(const char* name) {
   void* torch = dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
   if (torch == nullptr) return nullptr;
-  void* symbol = dlsym(torch, "GOMP_parallel");  // searches libtorch_cpu and what it is linked with, nothing else
-  dlclose(torch);                                // drops the reference taken above; torch stays loaded
-  return reinterpret_cast<GompParallel>(symbol);
+  void* symbol = dlsym(torch, name);
+  dlclose(torch);  // drops the reference taken above; torch stays loaded
+  return reinterpret_cast<Function>(symbol);
 }
 
 GompParallel torch_openmp() {
-  static const GompParallel parallel = find_torch_openmp();
+  static const auto parallel = find_in_torch<GompParallel>("GOMP_parallel");
   return parallel;
 }
 
@@ -73,6 +75,22 @@ void run_team(int threads, void (*body)(void*), void* data) {
   if (torch_openmp() != nullptr && !forked()) return torch_openmp()(body, data, static_cast<unsigned>(threads), 0);
 #endif
   run_with_std_threads(threads, body, data);
+}
+
+bool set_thread_counts(ThreadCounts counts, ThreadCounts* before) {
+#ifdef __linux__
+  static const auto get = find_in_torch<int (*)()>("omp_get_max_threads");
+  static const auto set = find_in_torch<void (*)(int)>("omp_set_num_threads");
+  static const auto set_mkl = find_in_torch<int (*)(int)>("MKL_Set_Num_Threads_Local");  // returns the former number
+  if (torch_openmp() == nullptr || get == nullptr || set == nullptr) return false;
+  *before = {get(), set_mkl == nullptr || counts.mkl < 0 ? -1 : set_mkl(counts.mkl)};
+  set(counts.openmp);
+  return true;
+#else
+  (void)counts;
+  (void)before;
+  return false;
+#endif
 }
 
 std::string thread_runtime() {

@@ -13,6 +13,8 @@
 
 namespace pylatent::exact {
 
+constexpr double kCopy = 1;  // nanoseconds to convert an activation
+
 // Activations of some images: int32 (image, row, column, channel), channels in whole units, those without meaning zero;
 // and the largest magnitude in each image.
 struct Activations {
@@ -30,6 +32,7 @@ struct Activations {
     for (std::atomic<int32_t>& most : largest) most.store(0, std::memory_order_relaxed);
   }
 
+  double count() const { return static_cast<double>(images() * size.area() * pitch); }
   int64_t images() const { return static_cast<int64_t>(largest.size()); }
   int32_t* at(int64_t image, int64_t row, int64_t column) const {
     return values.get() + ((image * size.height + row) * size.width + column) * pitch;
@@ -45,7 +48,7 @@ struct Activations {
 // The top left `to.size` of images as integers within +-kLimit; false if they are not integers.
 inline bool import_images(const double* from, const Images& images, Activations& to, int threads) {
   std::atomic<bool> whole{true};
-  parallel_for(to.images() * to.size.height, threads, [&](int64_t task) {
+  parallel_for(to.images() * to.size.height, kCopy * to.count(), threads, [&](int64_t task) {
     const int64_t image = task / to.size.height, row = task % to.size.height;
     int32_t* out = to.at(image, row, 0);
     std::fill_n(out, to.size.width * to.pitch, 0);
@@ -71,7 +74,7 @@ inline bool import_images(const double* from, const Images& images, Activations&
 template <class T>
 void export_images(const Activations& from, T* to, int threads) {
   const int64_t height = from.size.height, width = from.size.width;
-  parallel_for(from.images() * height, threads, [&](int64_t task) {
+  parallel_for(from.images() * height, kCopy * from.count(), threads, [&](int64_t task) {
     const int64_t image = task / height, row = task % height;
     for (int64_t first = 0; first < from.channels; first += kUnit) {
       const int64_t count = std::min<int64_t>(kUnit, from.channels - first);

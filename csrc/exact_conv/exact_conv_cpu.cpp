@@ -13,6 +13,7 @@ namespace pylatent::exact {
 namespace {
 
 constexpr int64_t kTaskTiles = 16;
+constexpr double kProduct = 0.02;             // nanoseconds
 constexpr int64_t kGroup = INT64_C(1) << 18;  // elements of the largest activations that run together
 
 struct Variant {
@@ -80,17 +81,25 @@ class Convolution {
     const int64_t area = height_ * width_ * layer_.channels;
     const int64_t count = static_cast<int64_t>(images.size());
     const Aligned<A> staged = allocate<A>(count * area * static_cast<int64_t>(sizeof...(parts)));
-    parallel_for(count * height_, threads_, [&](int64_t task) {
+    parallel_for(count * height_, kCopy * static_cast<double>(count * area), threads_, [&](int64_t task) {
       const int64_t image = images[static_cast<size_t>(task / height_)], row = task % height_;
       A* out = staged.get() + task * width_ * layer_.channels;
       ((stage(from_, image, border_, layer_.channels, row, out, parts), out += count * area), ...);
     });
     const std::vector<Task> tasks = share(count);
-    parallel_for(static_cast<int64_t>(tasks.size()), threads_, [&](int64_t number) {
+    parallel_for(static_cast<int64_t>(tasks.size()), kProduct * products(count), threads_, [&](int64_t number) {
       const Task& task = tasks[static_cast<size_t>(number)];
       const int64_t image = images[static_cast<size_t>(task.image)];
       to_.see(image, tiles(task, image, staged.get() + task.image * area, count * area, weights, kernel));
     });
+  }
+
+  double products(int64_t images) const {
+    int64_t products = 0;
+    for (const Phase& phase : layer_.phases) {
+      products += layer_.phase_size(phase, to_.size).area() * static_cast<int64_t>(phase.taps.size());
+    }
+    return static_cast<double>(images * products * layer_.channels * layer_.shape.outputs);
   }
 
   // Blocks outermost, so that consecutive tasks share weights.

@@ -24,7 +24,7 @@ void table_indexes(const float* values, int64_t count, const int32_t* thresholds
     from = to;
   }
   const float highest = static_cast<float>(answers.size() - 1);
-  for_blocks(count, threads, [&](int64_t first, int64_t n) {
+  for_blocks(count, 1, threads, [&](int64_t first, int64_t n) {
     for (int64_t i = first; i < first + n; ++i) {
       const float bounded = values[i] > 0 ? (values[i] < highest ? values[i] : highest) : 0;
       indexes[i] = answers[static_cast<size_t>(static_cast<int32_t>(bounded))];

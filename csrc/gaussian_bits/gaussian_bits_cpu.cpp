@@ -29,14 +29,14 @@ void* at(void* p, int64_t i, Dtype dtype) {
 
 void gaussian_bits_forward(const void* q, const void* scale, float* bits, int64_t count, Dtype dtype, int threads) {
   const auto kernel = choose_kernels(dtype).forward;
-  for_blocks(count, threads,
+  for_blocks(count, 1.5, threads,
              [&](int64_t first, int64_t n) { kernel(at(q, first, dtype), at(scale, first, dtype), bits + first, n); });
 }
 
 void gaussian_bits_backward(const float* grad, const void* q, const void* scale, void* grad_q, void* grad_scale,
                             int64_t count, Dtype dtype, int threads) {
   const auto kernel = choose_kernels(dtype).backward;
-  for_blocks(count, threads, [&](int64_t first, int64_t n) {
+  for_blocks(count, 2, threads, [&](int64_t first, int64_t n) {
     kernel(grad + first, at(q, first, dtype), at(scale, first, dtype), at(grad_q, first, dtype),
            at(grad_scale, first, dtype), n);
   });

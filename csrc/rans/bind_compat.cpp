@@ -22,6 +22,8 @@ namespace py = pybind11;
 namespace pylatent::compat {
 namespace {
 
+constexpr double kSymbol = 5;  // nanoseconds, of either direction
+
 using Floats = py::array_t<float, py::array::c_style>;
 
 py::bytes to_bytes(const Stream& stream) {
@@ -61,7 +63,7 @@ py::list encode_batch(const Ints& symbols, const Ints& indexes, int64_t count, c
   {
     const py::gil_scoped_release release;
     const size_t n = count ? static_cast<size_t>(symbols.size() / count) : 0;
-    parallel_for(count, threads, [&](int64_t b) {
+    parallel_for(count, kSymbol * static_cast<double>(symbols.size()), threads, [&](int64_t b) {
       const size_t first = static_cast<size_t>(b) * n;
       streams[static_cast<size_t>(b)] = encode(symbols.data() + first, indexes.data() + first, n, tables);
     });
@@ -83,7 +85,7 @@ void decode_batch(const std::vector<py::bytes>& data, const Ints& indexes, Ints&
   int32_t* out = symbols.mutable_data();
   const py::gil_scoped_release release;
   const size_t n = count ? static_cast<size_t>(indexes.size() / count) : 0;
-  parallel_for(count, threads, [&](int64_t b) {
+  parallel_for(count, kSymbol * static_cast<double>(indexes.size()), threads, [&](int64_t b) {
     const std::string_view stream = bytes[static_cast<size_t>(b)];
     const size_t first = static_cast<size_t>(b) * n;
     Decoder decoder(reinterpret_cast<const uint8_t*>(stream.data()), stream.size());

@@ -12,6 +12,8 @@
 namespace pylatent::rans {
 namespace {
 
+constexpr double kSymbol = 1.2;  // nanoseconds, of either direction
+
 constexpr int kMaxLanesLog2 = 6;
 constexpr int kEscapes = 8, kSegments = 16;
 constexpr int64_t kMaxSegments = 256;
@@ -161,13 +163,15 @@ std::vector<Pieces> encode_streams(const LaneTables& tables, const std::vector<E
   std::vector<Plan> plans(items.size());
   std::vector<std::vector<CodedSegment>> parts(items.size());
   std::vector<Task> tasks;
+  double symbols = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     if (items[i].size == 0) continue;
+    symbols += static_cast<double>(items[i].size);
     for_item(i, items.size(), [&] { plans[i] = make_plan(tables, items[i].indexes, items[i].size); });
     parts[i].resize(plans[i].segments);
     for (int64_t s = 0; s < plans[i].segments; ++s) tasks.push_back({static_cast<int64_t>(i), s});
   }
-  parallel_for(tasks.size(), threads, [&](int64_t t) {
+  parallel_for(tasks.size(), kSymbol * symbols, threads, [&](int64_t t) {
     const auto [i, s] = tasks[t];
     const EncodeItem& item = items[i];
     const int64_t count = plans[i].segments;
@@ -189,8 +193,10 @@ void decode_streams(const LaneTables& tables, const std::vector<DecodeItem>& ite
   };
   std::vector<Header> headers(items.size());
   std::vector<Task> tasks;
+  double symbols = 0;
   for (size_t i = 0; i < items.size(); ++i) {
     const DecodeItem& item = items[i];
+    symbols += static_cast<double>(item.size);
     for_item(i, items.size(), [&] {
       if (item.size > 0) {
         prefer_large_pages(item.symbols, 4 * item.size);
@@ -204,7 +210,7 @@ void decode_streams(const LaneTables& tables, const std::vector<DecodeItem>& ite
       tasks.push_back({static_cast<int64_t>(i), static_cast<int64_t>(s)});
     }
   }
-  parallel_for(tasks.size(), threads, [&](int64_t t) {
+  parallel_for(tasks.size(), kSymbol * symbols, threads, [&](int64_t t) {
     const auto [i, s] = tasks[t];
     for_item(i, items.size(), [&, i = i, s = s] { decode_part(tables, items[i], headers[i], s); });
   });

@@ -25,7 +25,7 @@ void sga_sample_forward(const SgaSettings& settings, const void* v, void* value,
   check_range("classes", settings.classes, 2, 3);
   const sga::Kernel kernel = choose_kernel(settings, dtype, slope != nullptr);
   const int64_t size = element_size(dtype);
-  for_blocks(count, threads, [&](int64_t first, int64_t n) {
+  for_blocks(count, 2, threads, [&](int64_t first, int64_t n) {
     kernel(settings, static_cast<const char*>(v) + first * size, static_cast<char*>(value) + first * size,
            slope == nullptr ? nullptr : slope + first, first, n, count);
   });

@@ -1,7 +1,8 @@
 """Archives of millions of coded pictures: indexed shards of records, made by many processes, read at random."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pylatent import _lazy
 
 if TYPE_CHECKING:
     from pylatent.archive.dataset import LatentDataset, LatentItem
@@ -12,20 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Archive", "Batch", "Failure", "LatentDataset", "LatentItem", "Record", "decode_batches", "write_shard"]
 
-# At first use: decoding imports torch, and `pylatent archive ls` reads shards without it.
-_HOMES = {
-    "Archive": "folder",
-    "Batch": "decode",
-    "Failure": "reader",
-    "LatentDataset": "dataset",
-    "LatentItem": "dataset",
-    "Record": "shard",
-    "decode_batches": "decode",
-    "write_shard": "shard",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pylatent.archive' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"pylatent.archive.{_HOMES[name]}"), name)
+# Decoding imports torch, and `pylatent archive ls` reads shards without it.
+__getattr__, __dir__ = _lazy.names(
+    __name__,
+    {
+        "dataset": ("LatentDataset", "LatentItem"),
+        "decode": ("Batch", "decode_batches"),
+        "folder": ("Archive",),
+        "reader": ("Failure",),
+        "shard": ("Record", "write_shard"),
+    },
+)

@@ -1,7 +1,8 @@
 """Integer tables, the coder that turns symbols into bytes and back, and the files they are stored in."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pylatent import _lazy
 
 if TYPE_CHECKING:
     from pylatent.coding.container import Bitstream, LatFile
@@ -10,11 +11,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Bitstream", "CdfTables", "LatFile", "decode", "decode_batch", "encode", "encode_batch"]
 
-# At first use: the coder imports torch, and `pylatent info` reads files without it.
-_HOMES = {"Bitstream": "container", "CdfTables": "tables", "LatFile": "container"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'pylatent.coding' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"pylatent.coding.{_HOMES.get(name, 'rans')}"), name)
+# The coder imports torch, and `pylatent info` reads files without it.
+__getattr__, __dir__ = _lazy.names(
+    __name__,
+    {
+        "container": ("Bitstream", "LatFile"),
+        "rans": ("decode", "decode_batch", "encode", "encode_batch"),
+        "tables": ("CdfTables",),
+    },
+)

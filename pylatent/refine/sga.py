@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pylatent._native import has_bf16
+from pylatent._threads import for_pixels
 from pylatent.codecs.latents import Latents
 from pylatent.codecs.rounding import Rounding, straight_through, uniform_noise
 from pylatent.errors import ModelError
@@ -238,6 +239,10 @@ class _Run:
         return self.settings.annealing.at(self.position, self.steps)
 
     def advance(self) -> None:
+        with for_pixels(self.x[:, 0].numel()):
+            self._advance()
+
+    def _advance(self) -> None:
         rounding = self.settings.rounding(self.tau, self.generator)
         self.adam.param_groups[0]["lr"] = self.settings.learning_rate * (1 - self.position / self.steps)
         kind = self.x.device.type
@@ -252,7 +257,7 @@ class _Run:
     def read(self, report: Callable[[Reading], None] | None) -> bool:
         """Takes the true loss; whether it improved that of some picture by 0.01 %."""
         latents = replace(self.latents, levels=tuple(v.detach() for v in self.latents.levels))
-        with torch.autocast(self.x.device.type, enabled=False):
+        with for_pixels(self.x[:, 0].numel()), torch.autocast(self.x.device.type, enabled=False):
             true = true_loss(self.settings.codec, latents, self.x, self.lam)
         reading = Reading(self.step, self.seconds, self.tau, true)
         self.history.append(reading)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pylatent._threads import at_most
 from pylatent.codecs.base import Codec
 from pylatent.codecs.hyperprior import Hyperprior
 from pylatent.codecs.state_dicts import hyperprior_from_compressai
@@ -69,7 +70,8 @@ def load(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu
 
     Raises ModelError if there is no such model, naming those there are.
     """
-    return load_codec(_path(name_or_path)).to(device)
+    with at_most(1):  # thousands of operators on little data
+        return load_codec(_path(name_or_path)).to(device)
 
 
 def shared(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu") -> Codec:
@@ -108,7 +110,8 @@ def find(name: str, model_hash: bytes, *, device: str = "cpu") -> Codec:
 
 @lru_cache(maxsize=4)
 def _cached(path: Path, modified: int, device: str) -> Codec:
-    return load_codec(path).to(device)
+    with at_most(1):
+        return load_codec(path).to(device)
 
 
 def add(path: str | os.PathLike[str]) -> ModelInfo:
