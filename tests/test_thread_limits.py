@@ -10,10 +10,11 @@ import time
 
 import pytest
 import torch
-from small_codec import make_codec
+from small_codec import make_codec, picture
 
 import pylatent
 from pylatent import _native, _threads, zoo
+from pylatent.refine import SgaPlus
 
 needs_native = pytest.mark.skipif(_native.why_not_native() is not None, reason=str(_native.why_not_native()))
 
@@ -126,6 +127,31 @@ def test_busy_processes_are_seen(monkeypatch):
             process.kill()
             process.wait()
     assert lowest <= (os.cpu_count() or 1) - 2
+
+
+@pytest.mark.parametrize(("size", "expected"), [((48, 40), 1), ((256, 256), 3)])
+def test_every_verb_keeps_to_the_limit(monkeypatch, size, expected):
+    codec, seen = make_codec(), []
+
+    def spy(target, name):
+        function = getattr(target, name)
+
+        def watched(*arguments, **options):
+            seen.append((name, torch.get_num_threads()))
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(target, name, watched)
+
+    for name in ("analysis", "parameters_of", "synthesis", "quantize"):
+        spy(codec, name)
+    x = picture(*size)
+    with torch.no_grad():
+        latents = codec.analyze(x)
+        codec.as_coded(latents)
+        codec.synthesize(codec.decode(codec.encode(latents)))
+    SgaPlus(codec).refine(x, lam=0.01, steps=1)
+    assert {name for name, _ in seen} == {"analysis", "parameters_of", "synthesis", "quantize"}
+    assert {count for _, count in seen} == {expected}
 
 
 def test_models_are_loaded_on_one_thread(monkeypatch, tmp_path):

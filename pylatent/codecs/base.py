@@ -12,17 +12,20 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pylatent._threads import for_pixels
+from pylatent.codecs.checks import check_float32, check_latents, check_pixels, check_streams
 from pylatent.codecs.exact import load_float_weights, table_indexes
 from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.codecs.steps import Shape, Step, whole_levels
-from pylatent.codecs.streams import as_coded, check_float32, decode, encode
+from pylatent.codecs.streams import as_coded, decode, encode
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import Done, quantize
 from pylatent.coding.container import Bitstream
@@ -179,16 +182,20 @@ class Codec(nn.Module, ABC):
         """Pixels (B, 3, H, W) in [0, 1], any size from 1x1 -> unquantised latents.
 
         quality: one value, or one per picture, in `qualities`, taken to the nearest 1/64; for variable-rate codecs.
-        Raises ValueError for a wrong shape, dtype or quality.
+        Pixels of another floating-point dtype become float32. The weights must be float32; autocast is welcome, under
+        which all but the last layer runs in its dtype.
+
+        Raises ValueError for a wrong shape, dtype or quality, or pixels on the CPU that are far outside of [0, 1];
+        ModelError if the weights are not float32.
         """
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 1:
-            raise ValueError(f"`x` must have shape (B, 3, H, W), got {tuple(x.shape)}")
-        if not x.is_floating_point():
-            raise ValueError(f"`x` must be a floating-point tensor in [0, 1], got {x.dtype}")
+        check_pixels(x)
+        check_float32(self)
+        x = x.float()
         size = (int(x.shape[2]), int(x.shape[3]))
         qualities = self._qualities(quality, x.shape[0])
-        levels = self.analysis(_pad(x, self.alignment), self._quality_tensor(qualities, x.device))
-        return Latents(levels, size, qualities)
+        with for_pixels(x[:, 0].numel()):
+            levels = self.analysis(_pad(x, self.alignment), self._quality_tensor(qualities, x.device))
+        return Latents(tuple(level.float() for level in levels), size, qualities)
 
     def quantize(self, latents: Latents, rounding: Rounding, *, exact: bool = False) -> Rated:
         """Unquantised latents -> what `rounding` makes of them, and what it costs; differentiable.
@@ -212,24 +219,33 @@ class Codec(nn.Module, ABC):
         The bytes depend on the latents alone: not on threads, batch, SIMD level or ambient torch settings. Raises
         ValueError for latents that are not finite, not float32 or of a wrong shape, ModelError before `update`.
         """
-        return encode(self, latents, threads)
+        check_latents(latents)
+        with self._for_coding(len(latents), latents.size):
+            return encode(self, latents, threads)
 
     def decode(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Latents:
         """Bitstreams (pictures of one size) -> quantised latents with means and scales; no pixels are computed.
 
         Raises FormatError for damaged streams, MismatchError for another model's.
         """
-        return decode(self, streams, threads)
+        check_streams(streams)
+        with self._for_coding(len(streams), streams[0].size):
+            return decode(self, streams, threads)
 
     def as_coded(self, latents: Latents) -> Latents:
         """What `decode(encode(latents))` returns, without coding."""
-        return as_coded(self, latents)
+        check_latents(latents)
+        with self._for_coding(len(latents), latents.size):
+            return as_coded(self, latents)
 
     def synthesize(self, latents: Latents) -> Tensor:
-        """Quantised latents -> pixels (B, 3, H, W) in [0, 1] of the original size."""
+        """Quantised latents -> pixels (B, 3, H, W) in [0, 1] of the original size. Raises as `analyze` does."""
+        check_latents(latents)
+        check_float32(self)
         quality = self._quality_tensor(latents.quality, latents.y.device)
         height, width = latents.size
-        return self.synthesis(latents.levels, quality)[..., :height, :width].clamp(0, 1)
+        with for_pixels(len(latents) * height * width):
+            return self.synthesis(latents.levels, quality)[..., :height, :width].clamp(0, 1)
 
     def forward(
         self, x: Tensor, quality: float | Sequence[float] | None = None, rounding: Rounding | None = None
@@ -259,6 +275,10 @@ class Codec(nn.Module, ABC):
             return self.synthesize(self.decode(streams, threads=threads))
 
     # Small things shared by the above.
+
+    def _for_coding(self, pictures: int, size: tuple[int, int]) -> AbstractContextManager[None]:
+        """The threads of a walk. Without exact networks its result may depend on them: nothing may choose them then."""
+        return for_pixels(pictures * size[0] * size[1]) if self.exact else nullcontext()
 
     @property
     def device(self) -> torch.device:

@@ -20,7 +20,7 @@ from pylatent.codecs.steps import symbols_of
 from pylatent.codecs.walk import Done, Here, Walk, over
 from pylatent.coding.container import Bitstream
 from pylatent.coding.rans import decode_batch, encode_batch
-from pylatent.errors import FormatError, MismatchError, ModelError
+from pylatent.errors import FormatError, MismatchError
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
@@ -142,8 +142,6 @@ def _check_latents(codec: Codec, latents: Latents) -> None:
 
 def _check_streams(codec: Codec, streams: Sequence[Bitstream]) -> tuple[tuple[int, int], tuple[float, ...] | None]:
     """Refuse what cannot be a stream of this codec, before anything of the declared size is allocated."""
-    if not streams:
-        raise ValueError("`streams` must hold at least one Bitstream, got none")
     size, steps = streams[0].size, codec.steps
     counts = symbols_of(steps, codec.level_shapes(size))
     least = [float(codec.tables_of(level).min_bits.min()) for level in range(codec.num_levels)]
@@ -180,10 +178,3 @@ def _check_quality(codec: Codec, stream: Bitstream, number: int) -> None:
         lowest, highest = codec.qualities
         if not lowest <= stream.quality <= highest:
             raise FormatError(f"picture {number} has quality {stream.quality}, expected {lowest:g} to {highest:g}")
-
-
-def check_float32(codec: Codec) -> None:
-    """Raise ModelError if the codec was converted to half precision, which encoding cannot honour."""
-    for name, parameter in codec.named_parameters():
-        if parameter.dtype != torch.float32:
-            raise ModelError(f"model {codec.name} must be float32 to encode, but {name} is {parameter.dtype}")

@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
 from pylatent.ops import _deform_conv2d_cpu, _deform_conv2d_cuda
+from pylatent.ops._autocast import autocast_dtype
 from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -284,8 +285,8 @@ def deform_conv2d(
         check_tensor("bias", bias)
     if mask is not None:
         check_tensor("mask", mask)
-    if torch.is_autocast_enabled(input.device.type):
-        input, offset, weight, bias, mask = _autocast(input, offset, weight, bias, mask)
+    if (dtype := autocast_dtype(input)) is not None:
+        input, offset, weight, bias, mask = _autocast(dtype, input, offset, weight, bias, mask)
     _check(input, offset, weight, bias, mask, stride, padding, dilation)
     if not _native.choose(backend, _why_not_native(input)):
         return deform_conv2d_reference(input, offset, weight, bias, stride, padding, dilation, mask)
@@ -298,9 +299,8 @@ def deform_conv2d(
 
 
 def _autocast(
-    input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None
+    dtype: torch.dtype, input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    dtype = torch.get_autocast_dtype(input.device.type)
     exact = _coordinate_dtype(dtype)
     return (
         input.to(dtype),

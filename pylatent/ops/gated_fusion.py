@@ -27,6 +27,7 @@ from torch.autograd.function import once_differentiable
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
 from pylatent.ops import _gated_fusion_cpu, _gated_fusion_cuda
+from pylatent.ops._autocast import autocast_dtype
 from pylatent.ops._gated_fusion_layout import (
     convolve,
     empty_output,
@@ -193,9 +194,7 @@ def gated_fusion(
     for name, bias in (("bias_y", bias_y), ("bias_s", bias_s)):
         if bias is not None:
             check_tensor(name, bias)
-    device = y.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    if (dtype := autocast_dtype(y)) is not None:
         y, s, weight_y, weight_s = (t.to(dtype) for t in (y, s, weight_y, weight_s))
         bias_y, bias_s = (None if b is None else b.to(dtype) for b in (bias_y, bias_s))
     _check(y, s, weight_y, weight_s, bias_y, bias_s)

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_same_device, check_shape, check_tensor
+from pylatent.ops._autocast import without_autocast
 from pylatent.ops._bounds import lower_bound
 from pylatent.ops._elementwise import like
 
@@ -31,7 +32,7 @@ _NATIVE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 def gaussian_bits_reference(q: Tensor, scales: Tensor) -> Tensor:
     """The definition, in plain torch: float64 for float64 inputs, else float32."""
     dtype = _bits_dtype(q)
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q):
         sigma = lower_bound(scales.to(dtype), SCALE_BOUND)
         t = torch.abs(q.to(dtype))
         to_erfc = -(0.5**0.5)

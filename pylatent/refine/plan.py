@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from pylatent.codecs.streams import check_float32
+from pylatent.codecs.checks import check_float32
 from pylatent.coding.container import Bitstream
 from pylatent.refine.sga import Method, Reading, Refined, SgaPlus, trained_lambda
 

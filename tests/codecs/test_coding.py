@@ -112,12 +112,6 @@ def test_latents_that_cannot_be_coded_are_refused(codec):
             codec.encode(dataclasses.replace(latents, levels=levels))
 
 
-def test_half_precision_models_are_refused():
-    codec = make_codec().half()
-    with pytest.raises(ModelError, match="must be float32"):
-        codec.compress(picture(16, 16))
-
-
 def test_a_codec_without_tables_says_what_to_do():
     with pytest.raises(ModelError, match=r"call update\(\)"):
         MeanScaleHyperprior(4, 4).eval().compress(picture(16, 16))

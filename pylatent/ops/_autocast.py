@@ -1,0 +1,20 @@
+"""Autocast, which torch can be asked about on devices that have it alone: meta tensors have none."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
+    """The dtype that operators on this device run in now, if autocast is on there."""
+    if tensor.is_meta or not torch.is_autocast_enabled(tensor.device.type):
+        return None
+    return torch.get_autocast_dtype(tensor.device.type)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[None]:
+    """No autocast on the tensor's device."""
+    return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
