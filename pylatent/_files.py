@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,25 @@ from typing import BinaryIO
 
 _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)", re.IGNORECASE)
 
+temporary_files: set[str] = set()
+"""Those being written, for whoever ends the process without unwinding it."""
+
 
 def is_picture(path: Path) -> bool:
     """Whether a folder's file is taken for a picture, by its extension."""
     return _PICTURES.fullmatch(path.suffix) is not None
+
+
+def is_lat(path: Path) -> bool:
+    """Whether a folder's file is taken for a .lat file, by its extension."""
+    return path.suffix.lower() == ".lat"
+
+
+def remove_temporary_files() -> None:
+    """For whoever is about to end the process without unwinding it."""
+    for path in tuple(temporary_files):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 @contextlib.contextmanager
@@ -37,9 +51,10 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             _name(error, path)
             raise
         return
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.tmp")
     descriptor = -1
     try:
+        temporary_files.add(str(temporary))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(temporary, flags, 0o666 if mode is None else stat.S_IMODE(mode))
         with open(descriptor, "wb") as file:
@@ -55,6 +70,8 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.unlink(temporary)
         _name(error, path)
         raise
+    finally:
+        temporary_files.discard(str(temporary))
 
 
 def _name(error: BaseException, path: str | os.PathLike[str]) -> None:

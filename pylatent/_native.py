@@ -5,7 +5,6 @@ torch is imported first: the core takes its threads from the OpenMP runtime that
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -17,13 +16,14 @@ import torch
 from torch import Tensor
 
 from pylatent._version import __version__
+from pylatent._versions import is_pure
 
 REINSTALL = "PYLATENT_REQUIRE_NATIVE=1 pip install --force-reinstall --no-deps --no-cache-dir pylatent"
 
 
 def _load() -> tuple[ModuleType | None, str | None]:
     """The native module, or the reason why there is none."""
-    if os.environ.get("PYLATENT_PURE", "").strip().lower() not in ("", "0", "false", "no", "off"):
+    if is_pure():
         return None, "PYLATENT_PURE is set, so the native module is ignored"
     if find_spec("pylatent._C") is None:
         return None, (

@@ -14,7 +14,7 @@ from PIL import Image
 from pylatent import images, zoo
 from pylatent._threads import using
 from pylatent.coding.container import HASH_BYTES, LatFile
-from pylatent.errors import PylatentWarning
+from pylatent.errors import MismatchError, TargetWarning
 from pylatent.evaluation.distortion import psnr
 from pylatent.refine.plan import Plan
 from pylatent.search import find_near, find_quality
@@ -49,7 +49,7 @@ def compress(
         if none of the three is given.
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. A target out of the
-        model's range gives the nearest reachable file and a PylatentWarning that says what was reached.
+        model's range gives the nearest reachable file and a TargetWarning that says what was reached.
     refine: steps of SGA+ refinement, or a `pylatent.refine.Plan`: a smaller file of the same or better quality, decoded
         as any other; a step takes about as long as one or two encodings. A target is then reached by refining several
         times, with another lambda where the model's qualities end.
@@ -87,6 +87,7 @@ def decompress(
     data: bytes | str | os.PathLike[str],
     *,
     as_tensor: Literal[False] = False,
+    model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
 ) -> Image.Image: ...
@@ -95,6 +96,7 @@ def decompress(
     data: bytes | str | os.PathLike[str],
     *,
     as_tensor: Literal[True],
+    model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
 ) -> torch.Tensor: ...
@@ -102,24 +104,44 @@ def decompress(
     data: bytes | str | os.PathLike[str],
     *,
     as_tensor: bool = False,
+    model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
 ) -> Image.Image | torch.Tensor:
     """Decompresses a `.lat` file, given as bytes or as a path.
 
-    Returns a Pillow image, or with `as_tensor` the floating-point (3, H, W) tensor in [0, 1] on the CPU. The file names
-    its model, which is found among the installed ones. Raises FormatError for damaged bytes, ModelError for a model
-    that is not installed, MismatchError if the installed one computes something else than the writer's, OSError.
+    Returns a Pillow image, or with `as_tensor` the floating-point (3, H, W) tensor in [0, 1] on the CPU.
+
+    model: a name, the path of a model file, or a codec from `load`; by default the installed one that the file names.
+    device, threads: as for `compress`.
+
+    Raises FormatError for damaged bytes, ModelError for a model that is not installed, MismatchError for another model
+    than the writer's or one that computes something else, OSError.
     """
+    if device is not None and not isinstance(model, str | os.PathLike | None):
+        raise ValueError("`device` is for named models: move the codec with `.to(device)` before")
     file = LatFile.from_bytes(data) if isinstance(data, bytes) else LatFile.read(data)
     with _threads(threads), torch.no_grad():
-        codec = zoo.find(file.model, file.model_hash, device=str(device or "cpu"))
+        codec = _decoder(file, model, str(device or "cpu"))
         x_hat = codec.decompress([file.stream])[0].cpu()
     return x_hat if as_tensor else images.to_image(x_hat)
 
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if count is None else using(count)
+
+
+def _decoder(file: LatFile, model: str | os.PathLike[str] | Codec | None, device: str) -> Codec:
+    if model is None:
+        return zoo.find(file.model, file.model_hash, device=device)
+    codec = zoo.shared(model, device=device) if isinstance(model, str | os.PathLike) else model
+    found = codec.fingerprint()[:HASH_BYTES]
+    if found != file.model_hash:
+        raise MismatchError(
+            f"the file was written by model {file.model} with hash {file.model_hash.hex()}, not by {codec.name} with "
+            f"hash {found.hex()}"
+        )
+    return codec
 
 
 def _pixels(image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor) -> torch.Tensor:
@@ -176,5 +198,5 @@ def _search(
         best = f"quality {chosen:g}, the nearest that model {codec.name} has,"
         if plan is not None:
             best = f"refinement under the lambda of quality {chosen:g}, the nearest tried,"
-        warnings.warn(f"{wish} is out of reach for this picture: {best} gives {got:.4g}", PylatentWarning, stacklevel=3)
+        warnings.warn(f"{wish} is out of reach for this picture: {best} gives {got:.4g}", TargetWarning, stacklevel=3)
     return files[chosen]

@@ -60,13 +60,6 @@ def show_config() -> None:
     print(config())
 
 
-def version_line() -> str:
-    """Version and native state in one line, for `pylatent --version`."""
-    reason = _native.why_not_native()
-    native = "pure Python (pylatent.show_config() says why)" if reason else f"native, {_native.core().simd}"
-    return f"pylatent {__version__} ({native}; torch {torch.__version__})"
-
-
 def _cuda_devices(info: dict | None) -> str:
     if info is None:
         return "not asked: no CUDA code was built"

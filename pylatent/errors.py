@@ -23,3 +23,7 @@ class ImageError(PylatentError):
 
 class PylatentWarning(UserWarning):
     """A slower path, or something else that works but that the caller will want to know."""
+
+
+class TargetWarning(PylatentWarning):
+    """The wanted size or quality is out of the model's reach: the nearest file was made."""

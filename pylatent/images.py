@@ -3,7 +3,7 @@
 What happens to pictures that are not 8-bit RGB without a profile, in this order:
 
     animated, several pages      the first picture is taken
-    16-bit                       rounded to 8 bits; 32-bit and floating-point pixels are refused
+    16-bit                       rounded to 8 bits; 12-bit, signed, 32-bit and floating-point grey is refused
     EXIF orientation             applied
     embedded ICC profile         converted to sRGB (relative colorimetric, black point compensated)
     grey, palette, CMYK, YCbCr   converted to RGB
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,14 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from pylatent._files import write_bytes
 from pylatent.errors import ImageError
+from pylatent.picture_formats import format_of
 
 # round(v / 257): 257 is odd, so there are no ties.
 _TO_8_BITS = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)
 # Pillow keeps the high byte of 16-bit RGB; read in the other byte order, the same bytes yield the low one.
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _BLACK_POINT_COMPENSATION = 0x2000  # of LittleCMS; ImageCms.Flags names it from Pillow 10.1 on
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -47,8 +51,12 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Picture:
-    """Reads a picture from a path, from the bytes of a file, or from a Pillow image; raises ImageError."""
+def read(source: str | os.PathLike[str] | bytes | Image.Image, *, max_pixels: int | None = None) -> Picture:
+    """Reads a picture from a path, from the bytes of a file, or from a Pillow image.
+
+    max_pixels: files that claim more are refused; by default twice `PIL.Image.MAX_IMAGE_PIXELS`, as Pillow does.
+    Raises ImageError.
+    """
     if isinstance(source, Image.Image):
         return _convert(source, None, "the picture")
     name = "the picture" if isinstance(source, bytes) else os.fspath(source)
@@ -56,7 +64,7 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Picture:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
-    return _convert(_open(data, name), data, name)
+    return _convert(_open(data, name, max_pixels), data, name)
 
 
 def to_image(tensor: torch.Tensor) -> Image.Image:
@@ -69,16 +77,6 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     elif tensor.dtype != torch.uint8:
         raise TypeError(f"`tensor` must be uint8 or floating point, got {tensor.dtype}")
     return Image.fromarray(tensor.permute(1, 2, 0).contiguous().cpu().numpy())
-
-
-def format_of(path: str | os.PathLike[str]) -> str:
-    """Pillow's name of the format that `path` asks for by its extension; raises ImageError if it cannot be written."""
-    extension = Path(path).suffix.lower()
-    found = Image.registered_extensions().get(extension)
-    if found is None or found not in Image.SAVE:
-        shown = f"the extension '{extension}'" if extension else "a name without extension"
-        raise ImageError(f"{os.fspath(path)}: {shown} names no picture format that can be written; .png always works")
-    return found
 
 
 def to_bytes(image: Image.Image, format: str = "PNG") -> bytes:
@@ -96,19 +94,37 @@ def write(image: Image.Image, path: str | os.PathLike[str]) -> None:
     write_bytes(path, to_bytes(image, format_of(path)))
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # Between one and two times Pillow's limit it only warns; pictures of that size are our business.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{name}: the picture claims more pixels than allowed ({error}); PIL.Image.MAX_IMAGE_PIXELS sets the limit"
-        ) from error
-    except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
-        begin = f"it begins {data[:8].hex(' ')}" if data else "it is empty"
-        raise ImageError(f"{name}: not a picture in a format that Pillow reads: {begin}") from error
+_limit = threading.Lock()
+
+
+def _open(data: bytes, name: str, max_pixels: int | None) -> Image.Image:
+    with _limit:  # Pillow has but a global one
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
+            if max_pixels is not None:
+                Image.MAX_IMAGE_PIXELS = None
+            with warnings.catch_warnings():
+                # Between one and two times Pillow's limit it only warns; pictures of that size are our business.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(io.BytesIO(data))
+        except Image.DecompressionBombError as error:
+            found = re.search(r"\((\d+) pixels\)", str(error))
+            raise _too_large(name, f"{int(found[1]):,}" if found else "its", 2 * (limit or 0)) from error
+        except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
+            begin = f"it begins {data[:8].hex(' ')}" if data else "it is empty"
+            raise ImageError(f"{name}: not a picture in a format that Pillow reads: {begin}") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    if max_pixels is not None and image.width * image.height > max_pixels:
+        raise _too_large(name, f"{image.width * image.height:,}", max_pixels)
+    return image
+
+
+def _too_large(name: str, pixels: str, limit: int) -> ImageError:
+    return ImageError(
+        f"{name}: {pixels} pixels are more than the limit of {limit:,}: raise it with --max-pixels (`max_pixels` of "
+        f"pylatent.images.read)"
+    )
 
 
 def _convert(image: Image.Image, data: bytes | None, name: str) -> Picture:
@@ -141,6 +157,8 @@ def _load(image: Image.Image, data: bytes | None, notes: list[str]) -> Image.Ima
     if frames > 1:
         notes.append(f"first of {frames} pictures taken")
     low = None if data is None else _low_bytes(image, data)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        _check_wide_grey(image)
     image.load()
     if low is not None:
         notes.append("16 bits rounded to 8")
@@ -181,12 +199,26 @@ def _raw_mode(tile: Any) -> str:
     return raw if isinstance(raw, str) else ""
 
 
+def _check_wide_grey(image: Image.Image) -> None:
+    """Raises ImageError unless grey values of 0..65535 are what the pixels stand for."""
+    raw = next((_raw_mode(tile) for tile in getattr(image, "tile", None) or ()), "")
+    kind = None
+    if raw == "I;12":
+        kind = "12-bit"
+    elif raw.startswith("I;16") and raw.endswith("S"):
+        kind = "signed 16-bit"
+    elif image.mode == "I" and not raw.startswith("I;16") and image.format != "PPM":
+        kind = "32-bit"
+    elif getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        kind = "inverted 16-bit"
+    if kind is not None:
+        raise ImageError(f"{kind} grey pixels are not supported: convert the picture to 8 bits, or 16 from 0 to 65535")
+
+
 def _from_wide_grey(image: Image.Image) -> Image.Image:
     value = np.asarray(image)
     if value.min() < 0 or value.max() > 0xFFFF:
-        raise ImageError(
-            f"32-bit grey pixels with values {value.min()}..{value.max()} are not supported, only 16-bit ones"
-        )
+        raise ImageError(f"grey pixels with values {value.min()}..{value.max()} are not supported, only 0..65535")
     grey = Image.fromarray(_TO_8_BITS[value])
     grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
     grey.getexif().update(image.getexif())

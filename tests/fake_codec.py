@@ -55,6 +55,10 @@ def install(monkeypatch, *codecs: FakeCodec) -> None:
     """Makes the zoo consist of `codecs`, the first being the default."""
     from pylatent import api, zoo
 
+    def read_header(codec):
+        gains = round(codec.qualities[1]) if codec.qualities else 0
+        return zoo.Header(codec.name, "FakeCodec", {"gains": gains}, codec.fingerprint().hex())
+
     def load(name="default", *, device="cpu"):
         for codec in codecs:
             if name in ("default", codec.name):
@@ -71,3 +75,5 @@ def install(monkeypatch, *codecs: FakeCodec) -> None:
     monkeypatch.setattr(zoo, "load", load)
     monkeypatch.setattr(zoo, "shared", load)
     monkeypatch.setattr(zoo, "find", find)
+    monkeypatch.setattr(zoo, "path_of", load)
+    monkeypatch.setattr(zoo, "read_header", read_header)

@@ -12,6 +12,7 @@ import torch
 
 import pylatent
 from pylatent import _native, config
+from pylatent._versions import version_line
 
 native = pytest.mark.skipif(_native.why_not_native() is not None, reason=str(_native.why_not_native()))
 
@@ -34,11 +35,11 @@ def test_native_state_is_told() -> None:
     if reason is None:
         assert config.config().native.startswith("yes: ")
         assert _native.core().version == pylatent.__version__
-        assert f"native, {_native.core().simd};" in config.version_line()
+        assert "(native; torch " in version_line()
         assert _native.core().simd in _native.core().simd_built
     else:
         assert config.config().native == f"no: {reason}"
-        assert "pure Python" in config.version_line()
+        assert "pure Python" in version_line()
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES"])

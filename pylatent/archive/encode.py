@@ -17,7 +17,7 @@ from pylatent.archive.report import ShardReport, count_records, write_report
 from pylatent.archive.shard import Record, write_shard
 from pylatent.archive.sources import Source, SourceReader
 from pylatent.codecs.base import Codec
-from pylatent.coding.container import HASH_BYTES
+from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
 from pylatent.errors import MismatchError
 
 # Pictures of one size are coded together up to so many pixels; beyond, that gains nothing.
@@ -29,10 +29,16 @@ _SAMPLED_PIXELS = 1 << 25
 
 @torch.no_grad()
 def make_shard(
-    codec: Codec, folder: Path, number: int, *, advance: Callable[[int], None] = lambda n: None
+    codec: Codec,
+    folder: Path,
+    number: int,
+    *,
+    max_pixels: int | None = None,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> ShardReport:
     """Encodes the pictures that are planned for a shard and not in it, and writes it anew with those that are.
 
+    A source that is a .lat file is taken as it is. Pictures of more than `max_pixels` (None: Pillow's limit) fail.
     A picture that fails is recorded in the report. `advance` is told how many more pictures are dealt with. The bytes
     of the shard depend on the pictures, codec and quality alone. A damaged shard is kept as `….lats.damaged`, and what
     can be read of it used. Raises MismatchError for another codec than the plan's, FormatError, OSError.
@@ -58,10 +64,12 @@ def make_shard(
     failures: list[tuple[str, str]] = []
     converted: Counter[str] = Counter()
     missing = [source for source in sources if source.key not in found]
-    for batch in _batches(missing, failures, converted, advance):
+    coded: list[Record] = []
+    for batch in _batches(missing, model_hash, max_pixels, coded, failures, converted, advance):
         for record in _encode(codec, batch, plan.quality, failures):
             found[record.key] = record
         advance(len(batch))
+    found |= {record.key: record for record in coded}
     wanted = [found[source.key] for source in sources if source.key in found]
     wanted.sort(key=lambda record: record.key.encode())
     pixels = sum(record.stream.size[0] * record.stream.size[1] for record in wanted)
@@ -75,36 +83,46 @@ def make_shard(
     return report
 
 
-def mean_bytes(codec: Codec, quality: float | None, sample: list[Source]) -> float:
+def mean_bytes(codec: Codec, quality: float | None, sample: list[Source], max_pixels: int | None = None) -> float:
     """Mean size of the records of some pictures in bytes, or of the first that have 32 megapixels together.
 
     Pictures that fail are passed over.
     """
     failures: list[tuple[str, str]] = []
-    count = size = pixels = 0
-    for batch in _batches(sample, failures, Counter(), lambda n: None):
-        for record in _encode(codec, batch, quality, failures):
-            count += 1
-            size += len(record.key.encode()) + len(record.stream.to_record())
-            pixels += record.stream.size[0] * record.stream.size[1]
+    records: list[Record] = []
+    pixels = 0
+    model_hash = codec.fingerprint()[:HASH_BYTES]
+    for batch in _batches(sample, model_hash, max_pixels, records, failures, Counter(), lambda n: None):
+        made = _encode(codec, batch, quality, failures)
+        records += made
+        pixels += sum(record.stream.size[0] * record.stream.size[1] for record in made)
         if pixels > _SAMPLED_PIXELS:
             break
-    return size / max(1, count)
+    size = sum(len(record.key.encode()) + len(record.stream.to_record()) for record in records)
+    return size / max(1, len(records))
 
 
 def _batches(
     sources: list[Source],
+    model_hash: bytes,
+    max_pixels: int | None,
+    coded: list[Record],
     failures: list[tuple[str, str]],
     converted: Counter[str],
     advance: Callable[[int], None],
 ) -> Iterator[list[tuple[Source, torch.Tensor]]]:
-    """Pictures that could be read, gathered by size."""
+    """Pictures that could be read, gathered by size; sources that are .lat files become records in `coded`."""
     waiting: dict[tuple[int, int], list[tuple[Source, torch.Tensor]]] = {}
     pixels = 0
     reader = SourceReader()
     for source in sources:
         try:
-            picture = images.read(reader.read(source))
+            data = reader.read(source)
+            if data.startswith(MAGIC):
+                coded.append(_coded(source, data, model_hash))
+                advance(1)
+                continue
+            picture = images.read(data, max_pixels=max_pixels)
         except Exception as error:
             failures.append((source.key, _reason(source, error)))
             advance(1)
@@ -140,6 +158,16 @@ def _encode(
             return []
         return [record for one in batch for record in _encode(codec, [one], quality, failures)]
     return [Record(source.key, source.label, stream) for (source, _), stream in zip(batch, streams, strict=True)]
+
+
+def _coded(source: Source, data: bytes, model_hash: bytes) -> Record:
+    """The record of a .lat file. Raises FormatError, and MismatchError for one of another model."""
+    file = LatFile.from_bytes(data)
+    if file.model_hash != model_hash:
+        raise MismatchError(
+            f"coded by model {file.model} with hash {file.model_hash.hex()}, the archive's has hash {model_hash.hex()}"
+        )
+    return Record(source.key, source.label, file.stream)
 
 
 def _reason(source: Source, error: Exception) -> str:

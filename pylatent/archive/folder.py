@@ -162,6 +162,11 @@ def _range(shard: Shard) -> tuple[bytes, bytes]:
         return b"", b"\xff"
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a path is a shard or a folder of shards."""
+    return path.suffix == SUFFIX or (path.is_dir() and any(path.glob(f"*{SUFFIX}")))
+
+
 def shard_files(path: Path) -> list[str]:
     """The shards of a folder in the order of their names, or `path` itself if it is a file; FormatError, OSError."""
     if not path.exists():

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import queue
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import IO, Any
 
+from pylatent._processes import Process
 from pylatent.archive.report import ShardReport, report_of
 
 _ATTEMPTS = 2
@@ -21,7 +17,12 @@ _Event = tuple[int, "ShardReport | str | int"]  # shard, and its report, why it 
 
 
 def make_shards(
-    folder: Path, numbers: Sequence[int], model: str, workers: int, advance: Callable[[int], None]
+    folder: Path,
+    numbers: Sequence[int],
+    model: str,
+    workers: int,
+    advance: Callable[[int], None],
+    max_pixels: int | None = None,
 ) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 
@@ -31,7 +32,8 @@ def make_shards(
     for number in numbers:
         todo.put(number)
     events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-    hands = [_Hand(folder, model, todo, events) for _ in range(min(workers, len(numbers)))]
+    arguments = (os.path.abspath(folder), model, *(() if max_pixels is None else (str(max_pixels),)))
+    hands = [_Hand(arguments, todo, events) for _ in range(min(workers, len(numbers)))]
     try:
         left = len(numbers)
         while left:
@@ -50,11 +52,10 @@ class _Hand:
     """A thread that hands shards to a process of its own and listens to it."""
 
     def __init__(
-        self, folder: Path, model: str, todo: queue.SimpleQueue[int], events: queue.SimpleQueue[_Event]
+        self, arguments: Sequence[str], todo: queue.SimpleQueue[int], events: queue.SimpleQueue[_Event]
     ) -> None:
-        self._command = [sys.executable, "-m", "pylatent.archive.worker", os.path.abspath(folder), model]
         self._todo, self._events = todo, events
-        self._process: subprocess.Popen[str] | None = None
+        self._process = Process("pylatent.archive.worker", *arguments)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -62,9 +63,7 @@ class _Hand:
     def stop(self) -> None:
         """Ends the process, whatever it does; a shard that it has not finished does not exist."""
         self._stopped.set()
-        process = self._process
-        if process is not None:
-            process.kill()
+        self._process.kill()
         self._thread.join()
 
     def _work(self) -> None:
@@ -80,64 +79,21 @@ class _Hand:
                     outcome = f"{type(error).__name__}: {error}"
                 self._events.put((number, outcome))
         finally:
-            self._end()
+            self._process.end()
 
     def _make(self, number: int) -> ShardReport | str:
         reason = ""
         for _ in range(_ATTEMPTS):
             done = 0
-            for message in self._messages(number):
+            for message in self._process.ask(str(number)):
                 if "report" in message:
                     return report_of(message["report"])
                 if "error" in message:
                     return str(message["error"])
                 done += message["advance"]
                 self._events.put((number, message["advance"]))
-            reason = f"its process ended with code {self._end()}"
+            reason = f"its process ended with code {self._process.end()}"
             self._events.put((number, -done))
             if self._stopped.is_set():
                 break
         return reason
-
-    def _messages(self, number: int) -> Iterator[dict[str, Any]]:
-        """What the process says about a shard, until it ends or the reader has heard enough."""
-        try:
-            if self._process is None:
-                self._process = _start(self._command)
-                if self._stopped.is_set():
-                    self._process.kill()
-            stdin, stdout = self._process.stdin, self._process.stdout
-            assert stdin is not None
-            assert stdout is not None
-            stdin.write(f"{number}\n")
-            stdin.flush()
-            yield from _lines(stdout)
-        except (OSError, ValueError):
-            return
-
-    def _end(self) -> int | None:
-        process, self._process = self._process, None
-        if process is None:
-            return None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        code = process.wait()
-        process.stdout.close()
-        return code
-
-
-def _start(command: list[str]) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
-    )
-
-
-def _lines(stdout: IO[str]) -> Iterator[dict[str, Any]]:
-    return (json.loads(line) for line in stdout)

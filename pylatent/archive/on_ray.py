@@ -15,7 +15,12 @@ _IN_FLIGHT = 2  # tasks that are handed to Ray, per CPU that it has
 
 
 def make_shards(
-    folder: Path, numbers: Sequence[int], model: str, workers: int | None, advance: Callable[[int], None]
+    folder: Path,
+    numbers: Sequence[int],
+    model: str,
+    workers: int | None,
+    advance: Callable[[int], None],
+    max_pixels: int | None = None,
 ) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 
@@ -40,7 +45,7 @@ def make_shards(
         todo = iter(numbers)
         while True:
             for number in todo:
-                waiting[task.remote(os.path.abspath(folder), number, model)] = number
+                waiting[task.remote(os.path.abspath(folder), number, model, max_pixels)] = number
                 if len(waiting) >= limit:
                     break
             if not waiting:
@@ -60,11 +65,11 @@ def make_shards(
             ray.shutdown()
 
 
-def _make(folder: str, number: int, model: str) -> ShardReport:
+def _make(folder: str, number: int, model: str, max_pixels: int | None) -> ShardReport:
     """A Ray task; the codec stays loaded in its process for the next one."""
     import torch
 
     from pylatent import zoo
 
     torch.set_num_threads(1)
-    return make_shard(zoo.shared(model), Path(folder), number)
+    return make_shard(zoo.shared(model), Path(folder), number, max_pixels=max_pixels)

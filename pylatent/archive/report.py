@@ -69,7 +69,8 @@ def count_records(folder: Path, number: int, model_hash: str) -> int | None:
 class Summary:
     """An archive after a run: its shards, records, and the pictures that are planned but missing, with the reasons.
 
-    lost: shards that could not be made at all, with the reason.
+    lost: shards that could not be made at all, with the reason. passed: folders and files among the inputs that were
+    not looked into, with the reason, and whether that is an error.
     """
 
     shards: int
@@ -77,10 +78,12 @@ class Summary:
     records: int
     failures: list[tuple[str, str]]
     lost: dict[int, str]
+    passed: list[tuple[str, str, bool]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        return self.records == self.planned
+        """Whether all that is planned is there, and all inputs could be looked into."""
+        return self.records == self.planned and not any(failed for _, _, failed in self.passed)
 
 
 def summarize(folder: Path, plan: Plan, lost: dict[int, str] | None = None) -> Summary:

@@ -7,7 +7,9 @@ it makes the shards that are missing, and tries again the pictures that failed.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +19,8 @@ from typing import IO, Literal
 import torch
 
 from pylatent import zoo
+from pylatent._quality import check_quality
+from pylatent._walk import PassedOver
 from pylatent.archive.encode import mean_bytes
 from pylatent.archive.local import make_shards
 from pylatent.archive.plan import Plan, extend_plan, has_plan, read_plan
@@ -48,6 +52,8 @@ def create(
     quality: float | None = None,
     labels: Literal["folder"] | os.PathLike[str] | None = None,
     keep_extensions: bool = False,
+    coded: bool = False,
+    max_pixels: int | None = None,
     shard_bytes: int = SHARD_BYTES,
     shard_records: int = SHARD_RECORDS,
     workers: int | None = None,
@@ -60,6 +66,8 @@ def create(
         no inputs, the run does what the plan says.
     model, quality: as for `pylatent.compress`; an archive has one of each, and refuses another.
     labels: "folder" for the first folder of a key, or a CSV file of keys and labels. A tar's `.cls` count without it.
+    coded: the inputs' .lat files are taken as they are, in place of pictures; they must be of the archive's model.
+    max_pixels: pictures of more are refused; by default Pillow's limit.
     shard_bytes, shard_records: a shard is cut at whichever comes first; sizes are guessed from a few pictures.
     workers: processes, each with one thread; by default as many as torch would use threads (Ray: as Ray decides).
 
@@ -74,24 +82,33 @@ def create(
         name = os.path.abspath(name)  # for processes that run in other folders
     codec = zoo.shared(name)
     _check_folder(folder, inputs)
+    passed: list[PassedOver] = []
+    sources = find_sources(
+        inputs, folder_labels=labels == "folder", keep_extensions=keep_extensions, coded=coded, passed=passed.append
+    )
+    if labels is not None and labels != "folder":
+        sources = _labelled(sources, read_labels(labels))
+    if inputs and not has_plan(folder):
+        sources = _some(sources, "no .lat files" if coded else "no pictures", inputs)
+    existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         _clean(folder)
-        plan = _plan(folder, codec, quality)
-        if inputs:
-            sources = find_sources(inputs, folder_labels=labels == "folder", keep_extensions=keep_extensions)
-            if labels is not None and labels != "folder":
-                sources = _labelled(sources, read_labels(labels))
-            plan = extend_plan(
-                folder,
-                plan,
-                sources,
-                bytes_of=lambda sample: mean_bytes(codec, plan.quality, list(sample)),
-                shard_bytes=shard_bytes,
-                shard_records=shard_records,
-            )
-            if not plan.shards:
-                raise FormatError(f"no pictures in {', '.join(os.fspath(path) for path in inputs)}")
+        try:
+            plan = _plan(folder, codec, quality)
+            if inputs:
+                plan = extend_plan(
+                    folder,
+                    plan,
+                    sources,
+                    bytes_of=lambda sample: mean_bytes(codec, plan.quality, list(sample), max_pixels),
+                    shard_bytes=shard_bytes,
+                    shard_records=shard_records,
+                )
+        except BaseException:
+            if not has_plan(folder):
+                _discard(folder, existed)
+            raise
         counts = [count_records(folder, number, plan.model_hash) for number in range(len(plan.shards))]
         todo = [number for number, planned in enumerate(plan.shards) if counts[number] != planned]
         progress = Progress(0, sum(plan.shards[number] for number in todo))
@@ -105,15 +122,34 @@ def create(
         if engine == "ray":
             from pylatent.archive import on_ray
 
-            outcomes = on_ray.make_shards(folder, todo, name, workers, advance)
+            outcomes = on_ray.make_shards(folder, todo, name, workers, advance, max_pixels)
         else:
-            outcomes = make_shards(folder, todo, name, workers or torch.get_num_threads(), advance)
+            outcomes = make_shards(folder, todo, name, workers or torch.get_num_threads(), advance, max_pixels)
         try:
             with contextlib.closing(outcomes):
                 lost = {number: outcome for number, outcome in outcomes if isinstance(outcome, str)}
         finally:
             _clean(folder)
-    return summarize(folder, plan, lost)
+    return replace(
+        summarize(folder, plan, lost), passed=[(str(item.path), item.reason, item.failed) for item in passed]
+    )
+
+
+def _some(sources: Iterator[Source], nothing: str, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Source]:
+    """The same sources; FormatError if there are none."""
+    first = next(sources, None)
+    if first is None:
+        raise FormatError(f"there are {nothing} in {', '.join(os.fspath(path) for path in inputs)}")
+    return itertools.chain([first], sources)
+
+
+def _discard(folder: Path, existed: bool) -> None:
+    """Removes what a run has made that could not even be planned."""
+    shutil.rmtree(folder / "plan", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (folder / ".lock").unlink()
+        if not existed:
+            folder.rmdir()
 
 
 def _clean(folder: Path) -> None:
@@ -136,12 +172,8 @@ def _check_folder(folder: Path, inputs: Sequence[str | os.PathLike[str]]) -> Non
 def _plan(folder: Path, codec: Codec, quality: float | None) -> Plan:
     """The plan of an archive, without shards if it is new. Raises where codec or quality are not the plan's."""
     model_hash = codec.fingerprint()[:HASH_BYTES].hex()
+    check_quality(codec.name, codec.qualities, quality)
     if quality is not None:
-        if codec.qualities is None:
-            raise ValueError(f"model {codec.name} has a fixed rate: `quality` must be None, got {quality}")
-        lowest, highest = codec.qualities
-        if not lowest <= quality <= highest:
-            raise ValueError(f"`quality` must be from {lowest:g} to {highest:g}, got {quality}")
         quality = round(quality / QUALITY_STEP) * QUALITY_STEP
     if not has_plan(folder):
         return Plan(codec.name, model_hash, codec.default_quality if quality is None else quality)

@@ -16,7 +16,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
-from pylatent._files import is_picture
+from pylatent._files import is_lat, is_picture
+from pylatent._walk import PassedOver, walk
 from pylatent.archive.shard import check_key, check_label
 from pylatent.errors import FormatError, PylatentWarning
 
@@ -36,18 +37,25 @@ class Source:
 
 
 def find_sources(
-    inputs: Sequence[str | os.PathLike[str]], *, folder_labels: bool = False, keep_extensions: bool = False
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    folder_labels: bool = False,
+    keep_extensions: bool = False,
+    coded: bool = False,
+    passed: Callable[[PassedOver], None] = lambda item: None,
 ) -> Iterator[Source]:
-    """All pictures of folders and tars, in an order that depends on names alone.
+    """All pictures of folders and tars, or with `coded` their .lat files, in an order that depends on names alone.
 
     A folder is searched at any depth, hidden files and folders excepted; the key is the path below it without its
     extension. In a tar, members that share a name up to the first dot are a sample: its pictures become records, its
-    `.cls` their label. With `folder_labels`, the first folder of a key is the label of those that have none. Raises
-    FormatError, OSError.
+    `.cls` their label. With `folder_labels`, the first folder of a key is the label of those that have none. `passed`
+    is told of folders that cannot be searched, and of links that lead in circles. Raises FormatError, OSError.
     """
     for given in inputs:
         path = os.path.abspath(given)
-        for source, extension in _in_folder(path) if os.path.isdir(path) else _in_tar(path):
+        wanted = is_lat if coded else is_picture
+        found = _in_folder(path, wanted, passed) if os.path.isdir(path) else _in_tar(path, wanted)
+        for source, extension in found:
             key = source.key + extension if keep_extensions else source.key
             if folder_labels and source.label is None and "/" in key:
                 source = replace(source, label=key.split("/")[0])
@@ -76,22 +84,24 @@ def read_labels(path: str | os.PathLike[str]) -> dict[str, str]:
     return labels
 
 
-def _in_folder(folder: str) -> Iterator[tuple[Source, str]]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(os.path.relpath(root, folder))
-        for name in sorted(files):
-            if not name.startswith(".") and is_picture(Path(name)):
-                stem, extension = os.path.splitext(name)
-                yield Source((below / stem).as_posix(), None, os.path.join(root, name)), extension
+_Wanted = Callable[[Path], bool]
 
 
-def _in_tar(path: str) -> Iterator[tuple[Source, str]]:
+def _in_folder(folder: str, wanted: _Wanted, passed: Callable[[PassedOver], None]) -> Iterator[tuple[Source, str]]:
+    for item in walk(folder, wanted):
+        if isinstance(item, PassedOver):
+            passed(item)
+        else:
+            key, extension = os.path.splitext(item.relative_to(folder))
+            yield Source(Path(key).as_posix(), None, str(item)), extension
+
+
+def _in_tar(path: str, wanted: _Wanted) -> Iterator[tuple[Source, str]]:
     with _open_tar(path) as file:
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for _, members in groupby(_members(tar), lambda member: _sample_name(member[0])):
-                    yield from _sample(path, list(members))
+                    yield from _sample(path, list(members), wanted)
                 file.seek(tar.offset)
                 end = file.read(_BLOCK)
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -116,11 +126,13 @@ def _sample_name(member: tarfile.TarInfo) -> str:
     return f"{folder}/{name.partition('.')[0]}"
 
 
-def _sample(path: str, members: list[tuple[tarfile.TarInfo, str | None]]) -> Iterator[tuple[Source, str]]:
+def _sample(
+    path: str, members: list[tuple[tarfile.TarInfo, str | None]], wanted: _Wanted
+) -> Iterator[tuple[Source, str]]:
     label = next((text for _, text in members if text), None)
     for member, _ in members:
         key, extension = os.path.splitext(member.name.removeprefix("./"))
-        if is_picture(Path(member.name)):
+        if wanted(Path(member.name)):
             yield Source(key, label, path, member.offset_data, member.size), extension
 
 

@@ -6,16 +6,16 @@ Nothing here imports torch before a verb needs it, so that `--help` and `--versi
 from __future__ import annotations
 
 import logging
-import signal
+import os
 import sys
-import warnings
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from pylatent import _interrupt
 from pylatent.cli import archive, bench, classify, compress, config, decompress, info, models, train
-from pylatent.cli._report import EXIT_INTERRUPTED, complain
+from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, show_warnings
 from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
 from pylatent.cli.train_classifier import classifier
@@ -58,7 +58,7 @@ app.command("config")(config.config)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from pylatent.config import version_line
+        from pylatent._versions import version_line
 
         print(version_line())
         raise typer.Exit
@@ -74,16 +74,47 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the console script; exits with 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
-    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+    """The command line; exits with 0, 1 (failed), 2 (wrong usage), 130 (interrupted) or 143 (terminated)."""
+    _open_closed_streams()
+    show_warnings()
     # Pillow logs details of damaged pictures; our error says that they are.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-    # So that a terminated command cleans up its temporary files as an interrupted one does.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with _interrupt.handled():
+        code = _run(arguments)
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    code: Any = 0
     try:
         app(args=arguments)
+    except SystemExit as end:
+        code = end.code
     except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        code = EXIT_INTERRUPTED
+        complain(_interrupt.message(code))
+    pressed = _interrupt.pressed()
+    if pressed is not None:
+        complain(_interrupt.message(pressed))
+        return pressed
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            complain(f"standard output: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python flushes, and complains, once more
+        code = code or EXIT_FAILED
+    return code or 0
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that are closed (`>&-`) become ones that fail, before a file gets their number."""
+    for number, (name, flags, mode) in enumerate(
+        (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w"))
+    ):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, flags)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, mode))  # noqa: SIM115

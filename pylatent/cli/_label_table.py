@@ -8,21 +8,13 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from pylatent._files import atomic_writer
-from pylatent.cli._report import misused
+from pylatent.archive.classify import Row
+from pylatent.cli._report import misused, need_extra
 
 _ROWS_IN_GROUP = 1 << 16
-
-
-class Row(NamedTuple):
-    """A labelled picture; `label` is what the archive says, `confidence` the probability of `predicted`."""
-
-    key: str
-    label: str | None
-    predicted: str
-    confidence: float
 
 
 class Table(Protocol):
@@ -40,10 +32,7 @@ def open_table(path: Path | None) -> Iterator[Table]:
         with atomic_writer(path) as file:
             yield _Csv(file)
     elif path.suffix == ".parquet":
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError:
-            raise misused("Parquet needs pyarrow: pip install 'pylatent[tasks]', or ask for .csv") from None
+        need_extra("pyarrow")
         with atomic_writer(path) as file, _Parquet(file) as table:
             yield table
     else:

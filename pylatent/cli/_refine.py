@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pylatent.cli._check import check_positive
 from pylatent.cli._report import complain, misused
 
 if TYPE_CHECKING:
     from pylatent.refine import Plan, Reading
 
 _STEPS_OF_A_TIME_BUDGET = 10_000  # more than any budget on a CPU reaches
+METHODS = ("ssl", "atanh", "linear", "cosine", "straight-through", "noise")
 
 
 @dataclass
@@ -21,22 +23,30 @@ class Refinement:
     """The options of a command line, and whether Ctrl-C has been pressed."""
 
     steps: int
-    method: str
-    time_budget: float | None
+    method: str = METHODS[0]
+    time_budget: float | None = None
     lam: float | None = None
     interrupted: bool = field(default=False, init=False)
 
-    @property
-    def wanted(self) -> bool:
-        return self.steps > 0 or self.time_budget is not None
+    @classmethod
+    def of_options(
+        cls, steps: int, method: str | None, time_budget: float | None = None, lam: float | None = None
+    ) -> Refinement | None:
+        """What the options ask for, None where that is nothing. Ends the command where they make no sense."""
+        check_positive(time_budget=time_budget, refine_lambda=lam)
+        if method is not None and method not in METHODS:
+            raise misused(f"--refine-method must be one of {', '.join(METHODS)}, got {method}")
+        if steps == 0 and time_budget is None:
+            for name, value in (("--refine-method", method), ("--refine-lambda", lam)):
+                if value is not None:
+                    raise misused(f"{name} is for refinement: give the steps with --refine, 500 for example")
+            return None
+        return cls(steps, method or METHODS[0], time_budget, lam)
 
     def plan(self, say: Callable[[str], None] | None = None) -> Plan:
-        """What `api.compress` takes; progress goes to `say`. Ends the command if there is no such method."""
+        """What `api.compress` takes; progress goes to `say`."""
         from pylatent.refine import Plan
-        from pylatent.refine.sga import METHODS
 
-        if self.method not in METHODS:
-            raise misused(f"--refine-method must be one of {', '.join(METHODS)}, got {self.method}")
         steps = self.steps or _STEPS_OF_A_TIME_BUDGET
 
         def report(reading: Reading) -> None:
@@ -59,8 +69,8 @@ class Refinement:
         """The first Ctrl-C in the block ends a refinement early, the second ends the command."""
 
         def on_interrupt(number: int, frame: Any) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
+            if self.interrupted and callable(before):
+                before(number, frame)
             self.interrupted = True
             complain("stopping: the best latents so far will be written (Ctrl-C again to give up)")
 

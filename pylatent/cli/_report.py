@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+import warnings
 from collections.abc import Iterator
 
 import typer
 
-from pylatent.errors import PylatentError
+from pylatent import _interrupt
+from pylatent._interrupt import INTERRUPTED as EXIT_INTERRUPTED
+from pylatent.errors import PylatentError, PylatentWarning
+
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+
+_EXTRAS = {
+    "lightning_fabric": "train",
+    "matplotlib": "plot",
+    "pyarrow": "tasks",
+    "ray": "ray",
+    "sklearn": "clc",
+    "timm": "tasks",
+}
 
 
 def complain(message: str) -> None:
     """One line on stderr, whatever the terminal's encoding."""
     line = f"pylatent: {' '.join(message.split())}\n"
     encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody listens
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stderr.flush()
+
+
+def show_warnings() -> None:
+    """Makes warnings one line on stderr, too."""
+    warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
 
 
 def misused(message: str) -> typer.Exit:
@@ -30,38 +50,48 @@ def misused(message: str) -> typer.Exit:
     return typer.Exit(EXIT_USAGE)
 
 
-def check_device(device: str) -> None:
-    """Ends the command with one line and exit code 2 if torch cannot use `device`."""
-    import torch
+def need_extra(module: str) -> None:
+    """Ends the command with one line and exit code 2 if an optional package is not installed."""
+    from importlib.util import find_spec
 
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise misused(f"--device {device} cannot be used: {reason}") from None
+    if find_spec(module) is None:
+        raise misused(_missing(module))
 
 
-def check_name(name: str) -> None:
-    """Ends the command with one line and exit code 2 if no model can have this name."""
-    from pylatent.coding.container import check_model_name
-
-    try:
-        check_model_name(name)
-    except ValueError as error:
-        raise misused(str(error)) from None
+def _missing(module: str) -> str:
+    return f"this needs {module}, which is not installed: pip install 'pylatent[{_EXTRAS[module]}]'"
 
 
 def explain(error: Exception) -> str:
-    """One line that says what went wrong; with PYLATENT_TRACEBACK=1 the exception itself is raised instead."""
+    """One line that says what went wrong; with PYLATENT_TRACEBACK=1 the exception itself is raised instead.
+
+    After Ctrl-C, which libraries may have turned into any error, it ends the command.
+    """
+    if (code := _interrupt.pressed()) is not None:
+        raise SystemExit(code)
     if os.environ.get("PYLATENT_TRACEBACK", "") not in ("", "0"):
         raise error
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return f"out of memory: {error}"
-    if isinstance(error, PylatentError | OSError):
+    if (needed := _memory_needed(error)) is not None:
+        return f"out of memory{needed}: free some, or take smaller pictures, fewer processes or another --device"
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        return _missing(error.name)
+    if isinstance(error, PylatentError | PylatentWarning | OSError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error} (PYLATENT_TRACEBACK=1 shows where; please report it)"
+
+
+def _memory_needed(error: Exception) -> str | None:
+    """How much memory could not be had, in words, or None for any other error; torch has several of them."""
+    text = str(error)
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not known and "can't allocate memory" not in text and "not enough memory" not in text:
+        return None
+    found = re.search(r"allocate (\d+) bytes|allocate ([\d.]+ [GMK]iB)", text)
+    if found is None:
+        return ""
+    return f" when {bytes_text(int(found[1])) if found[1] else found[2]} more were needed"
 
 
 @contextlib.contextmanager
@@ -72,7 +102,7 @@ def failures_reported() -> Iterator[None]:
     except typer.Exit:
         raise
     except KeyboardInterrupt:
-        complain("interrupted")
+        complain(_interrupt.message(EXIT_INTERRUPTED))
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read our output has gone; without this, the interpreter complains once more when it flushes stdout.

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pylatent.cli._rate import rate_bar
+from pylatent.cli._options import Quiet, Threads
+from pylatent.cli._progress import progress
 from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, count, failures_reported, misused
 from pylatent.cli.archive_create import create
+from pylatent.cli.archive_export import export
 from pylatent.cli.archive_extract import extract
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Archives of many pictures: make, look into, check, take apart.", no_args_is_help=True)
 app.command("create")(create)
 app.command("extract")(extract)
+app.command("export")(export)
 
 Where = Annotated[Path, typer.Argument(help="An archive's folder, or one shard.", show_default=False)]
 
@@ -135,8 +138,8 @@ def verify(
         bool, typer.Option("--decode", help="Decode every record to latents with the model as well.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: records and failures.")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of --decode; all cores by default.", min=1)] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
 ) -> None:
     """Check every byte: indexes, checksums, order of the keys, keys that are there twice, pictures that are missing.
 
@@ -147,7 +150,7 @@ def verify(
 
         failures: list[Failure] = []
         archive = _open(path, failures)
-        with rate_bar("verifying", quiet=quiet) as show:
+        with progress("verifying", quiet=quiet, unit="images") as show:
             good = verify_archive(archive, failures, lambda done: show(done, len(archive)))
             if decode:
                 good = _decoded(archive, failures, threads, quiet)
@@ -169,7 +172,7 @@ def _decoded(archive: Archive, failures: list[Failure], threads: int | None, qui
     codec = zoo.find(archive.model, archive.model_hash)
     found: list[Failure] = []
     known, done = {failure.key for failure in failures}, 0
-    with rate_bar("decoding", quiet=quiet) as show:
+    with progress("decoding", quiet=quiet, unit="images") as show:
         for batch in decode_batches(archive, codec, threads=threads, failures=found):
             done += len(batch.keys)
             show(done, len(archive))

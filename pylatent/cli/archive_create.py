@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
-from pylatent.cli._rate import rate_bar
+from pylatent.cli._check import check_model
+from pylatent.cli._options import MaxPixels, Model, Quality, Quiet
+from pylatent.cli._progress import progress
 from pylatent.cli._report import EXIT_FAILED, complain, count, failures_reported, misused
 
 
@@ -25,14 +27,16 @@ def create(
     inputs: Annotated[
         list[Path] | None, typer.Argument(help="Folders of pictures, WebDataset tars.", show_default=False)
     ] = None,
-    quality: Annotated[
-        float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
-    ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
+    quality: Quality = None,
+    model: Model = "default",
     labels: Annotated[
         str | None, typer.Option(help="`folder`: the first folder of a key; or a CSV file of keys and labels.")
     ] = None,
     keep_extensions: Annotated[bool, typer.Option(help="Keys with .png, .jpg ... at their ends.")] = False,
+    lat: Annotated[
+        bool, typer.Option("--lat", help="Take the inputs' .lat files, as they are, in place of pictures.")
+    ] = False,
+    max_pixels: MaxPixels = None,
     shard_size: Annotated[float, typer.Option(help="Megabytes of a shard, about.")] = 128,
     shard_records: Annotated[int, typer.Option(min=1, help="Pictures of a shard, at most.")] = 20_000,
     workers: Annotated[
@@ -40,7 +44,7 @@ def create(
     ] = None,
     engine: Annotated[Engine, typer.Option(help="Processes of this machine, or tasks of Ray.")] = Engine.local,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: what is there, and what failed.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make an archive of pictures; the same command continues it after an interruption.
 
@@ -50,9 +54,10 @@ def create(
     if not 0 < shard_size < math.inf:
         raise misused(f"--shard-size must be above 0, got {shard_size:g}")
     with failures_reported():
+        check_model(model, [quality])
         from pylatent.archive import run
 
-        with rate_bar("encoding", quiet=quiet) as show:
+        with progress("encoding", quiet=quiet, unit="images") as show:
             summary = run.create(
                 archive,
                 inputs or [],
@@ -60,12 +65,17 @@ def create(
                 quality=quality,
                 labels=None if labels is None else "folder" if labels == "folder" else Path(labels),
                 keep_extensions=keep_extensions,
+                coded=lat,
+                max_pixels=max_pixels,
                 shard_bytes=round(shard_size * 2**20),
                 shard_records=shard_records,
                 workers=workers,
                 engine=engine.value,
                 report=lambda progress: show(progress.done, progress.total),
             )
+        for path, reason, failed in summary.passed:
+            if failed or not quiet:
+                complain(f"{path}{'' if failed else ' skipped'}: {reason}")
         for key, reason in summary.failures:
             complain(f"{key}: {reason}")
         for number, reason in summary.lost.items():
@@ -73,7 +83,11 @@ def create(
         if as_json:
             print(json.dumps(asdict(summary)))
         elif not quiet:
-            missing = "" if summary.complete else f"; {summary.planned - summary.records:,} missing: run again to retry"
+            missing = (
+                ""
+                if summary.records == summary.planned
+                else f"; {summary.planned - summary.records:,} missing: run again to retry"
+            )
             complain(f"{archive}: {count(summary.records, 'record')} in {count(summary.shards, 'shard')}{missing}")
         if not summary.complete:
             raise typer.Exit(EXIT_FAILED)

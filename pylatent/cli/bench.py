@@ -9,17 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._report import check_device, failures_reported
+from pylatent.cli._check import check_device, check_model
+from pylatent.cli._options import Device, Model, Threads
+from pylatent.cli._report import failures_reported
 
 
 def bench(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name or file of the model to time.")] = "default",
-    device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    model: Model = "default",
+    device: Device = "cpu",
+    threads: Threads = None,
     seconds: Annotated[float, typer.Option(help="Time spent on each line.", min=0.1)] = 1.0,
 ) -> None:
     """Time the entropy coder and a codec on this machine."""
     with failures_reported():
+        check_model(model)
         import torch
 
         from pylatent import api

@@ -4,76 +4,93 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pylatent.cli._rate import rate_bar
-from pylatent.cli._report import EXIT_FAILED, complain, failures_reported, misused
+from pylatent._files import write_bytes
+from pylatent.cli._check import check_writable
+from pylatent.cli._inputs import CODED, STREAM, find, read_source, shown, with_name
+from pylatent.cli._options import Force, Head, Quiet, Threads
+from pylatent.cli._progress import progress
+from pylatent.cli._report import EXIT_FAILED, complain, count, failures_reported, misused
 
-
-@dataclass(frozen=True)
-class Unlabelled:
-    """A picture, or a part of an archive, that got no label."""
-
-    source: str
-    key: str
-    reason: str
+if TYPE_CHECKING:
+    from pylatent.archive.classify import Unlabelled
 
 
 @failures_reported()
 def classify(
     inputs: Annotated[
-        list[Path], typer.Argument(help="Archives (folders of shards, or shards), .lat files, or folders.")
+        list[Path],
+        typer.Argument(help="Archives (folders of shards, or shards), .lat files, folders, or - for standard input."),
     ],
-    head: Annotated[Path, typer.Option("--head", help="Head file that `pylatent train classifier` made.")],
+    head: Head,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help=".csv or .parquet; lines on standard output if not given.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures decoded together.")] = 64,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite the output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    threads: Threads = None,
+    force: Force = False,
+    quiet: Quiet = False,
 ) -> None:
     """Label coded pictures: key, predicted class and its probability, and the label that an archive gives, if any.
 
     A picture that cannot be decoded, or was coded by another model than the head's, is reported, recorded in
     OUTPUT.failures.csv, and left out; all others are labelled, and the exit code is 1.
     """
-    import torch
-
-    from pylatent.cli._label_table import open_table
-    from pylatent.cli._labels import Labels
+    from pylatent.archive.folder import is_archive
 
     if output is not None and output.exists() and not force:
         raise misused(f"{output} exists: --force overwrites it, -o names another")
+    check_writable("-o", output)
+    archives = [path for path in inputs if path != STREAM and is_archive(path)]
+    found = find([path for path in inputs if path not in archives], CODED)
+    found.report()
+    if not (archives or found.files):
+        raise typer.Exit(EXIT_FAILED)
+
+    import torch
+
+    from pylatent.archive.classify import Labels, Unlabelled
+    from pylatent.cli._label_table import open_table
+
     if threads is not None:
         torch.set_num_threads(threads)
-    labels = Labels(head, inputs, batch=batch, threads=threads)
-    with open_table(output) as table, rate_bar("classifying", quiet=quiet) as show:
+    files = [path for path, _ in found.files]
+    labels = Labels(head, archives, files, batch=batch, threads=threads, read=lambda path: read_source(path, CODED))
+    with open_table(output) as table, progress("classifying", quiet=quiet, unit="images") as show:
         for rows in labels:
             table.write(rows)
             show(labels.done, labels.total)
-    _record(labels.failures, output)
+    _report(labels.failures, output)
+    refused = [Unlabelled(shown(remark.source), "", remark.reason) for remark in found.failed]
+    _record([*refused, *labels.failures], output)
     if not quiet and output is not None:
-        complain(f"{output}: {labels.done} of {labels.total} pictures labelled")
-    if labels.failures:
+        complain(f"{output}: {labels.done} of {count(labels.total + len(refused), 'picture')} labelled")
+    if labels.failures or refused:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _record(failures: list[Unlabelled], output: Path | None) -> None:
-    """Reports failures on stderr, the first of them, and all of them in a file beside the output."""
-    from pylatent._files import atomic_writer
-
+def _report(failures: list[Unlabelled], output: Path | None) -> None:
+    """Says on stderr what got no label, the first of them."""
     for failure in failures[:10]:
-        complain(failure.reason if failure.source in failure.reason else f"{failure.source}: {failure.reason}")
-    path = None if output is None else output.with_name(f"{output.name}.failures.csv")
+        complain(with_name(Path(failure.source), failure.reason))
     if len(failures) > 10:
-        complain(f"... {len(failures)} failures in all" + (f", see {path}" if path else ""))
-    if path is None:
+        where = "" if output is None else f", see {_failures_of(output)}"
+        complain(f"... {len(failures)} failures in all{where}")
+
+
+def _failures_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.failures.csv")
+
+
+def _record(failures: list[Unlabelled], output: Path | None) -> None:
+    """Writes all failures to a file beside the output, which there is only if there are any."""
+    if output is None:
         return
+    path = _failures_of(output)
     if not failures:
         path.unlink(missing_ok=True)
         return
@@ -81,5 +98,4 @@ def _record(failures: list[Unlabelled], output: Path | None) -> None:
     writer = csv.writer(text)
     writer.writerow(["source", "key", "reason"])
     writer.writerows([failure.source, failure.key, failure.reason] for failure in failures)
-    with atomic_writer(path) as file:
-        file.write(text.getvalue().encode())
+    write_bytes(path, text.getvalue().encode())

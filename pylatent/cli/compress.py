@@ -3,107 +3,149 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pylatent._files import is_picture
-from pylatent.cli._batch import Done, Job, check_target, find_jobs, read_source, run, shown
+from pylatent.cli._batch import Coded, Say, Work, run
+from pylatent.cli._check import check_device, check_model, check_positive, check_terminal
+from pylatent.cli._inputs import PICTURES, read_source, shown
+from pylatent.cli._options import (
+    Device,
+    Force,
+    Jobs,
+    MaxPixels,
+    Model,
+    Quality,
+    Quiet,
+    RefineMethod,
+    SkipExisting,
+    Threads,
+)
+from pylatent.cli._plan import Job, plan
 from pylatent.cli._refine import Refinement
-from pylatent.cli._report import bytes_text, check_device, complain, failures_reported, misused
+from pylatent.cli._report import bytes_text, complain, failures_reported, misused
+
+if TYPE_CHECKING:
+    from pylatent.coding.container import LatFile
 
 
 def compress(
     inputs: Annotated[list[Path], typer.Argument(help="Pictures, folders of pictures, or - for standard input.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File, folder (for several inputs), or - for standard output.")
+        str | None,
+        typer.Option(
+            "--output", "-o", help="File, folder (for several inputs, or ending in /), or - for standard output."
+        ),
     ] = None,
-    quality: Annotated[
-        float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
-    ] = None,
+    quality: Quality = None,
     target_bpp: Annotated[
         float | None, typer.Option(help="At most so many bits per pixel, by search over the quality.")
     ] = None,
     target_psnr: Annotated[float | None, typer.Option(help="At least so many dB, by search over the quality.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A target that cannot be reached is an error, and writes nothing.")
+    ] = False,
     refine: Annotated[
         int, typer.Option(min=0, help="Steps of refinement: a smaller file for more time; 500 is a good number.")
     ] = 0,
-    refine_method: Annotated[str, typer.Option(help="ssl, atanh, linear, cosine, straight-through or noise.")] = "ssl",
+    refine_method: RefineMethod = None,
     refine_lambda: Annotated[
         float | None, typer.Option(help="Weight of 255² MSE against bits per pixel; the model's own by default.")
     ] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of refinement per picture.")] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
-    device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    model: Model = "default",
+    max_pixels: MaxPixels = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    jobs: Jobs = 1,
+    force: Force = False,
+    skip_existing: SkipExisting = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compress pictures: photo.png to photo.lat beside it.
 
     Pictures of any kind that Pillow reads are taken as 8-bit sRGB; whatever had to be converted for that is reported.
     A folder is searched for pictures at any depth.
     """
-    if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
-        raise misused("give only one of --quality, --target-bpp and --target-psnr")
-    for name, target in (("--target-bpp", target_bpp), ("--target-psnr", target_psnr)):
-        if target is not None and not 0 < target < math.inf:
-            raise misused(f"{name} must be above 0, got {target:g}")
-    for name, number in (("--time-budget", time_budget), ("--refine-lambda", refine_lambda)):
-        if number is not None and not 0 < number < math.inf:
-            raise misused(f"{name} must be above 0, got {number:g}")
-    refinement = Refinement(refine, refine_method, time_budget, refine_lambda)
-    jobs = find_jobs(inputs, output, ".lat", is_picture)
-    check_target(jobs[0].target)
     with failures_reported():
+        if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
+            raise misused("give only one of --quality, --target-bpp and --target-psnr")
+        if strict and target_bpp is None and target_psnr is None:
+            raise misused("--strict is for --target-bpp and --target-psnr")
+        check_positive(target_bpp=target_bpp, target_psnr=target_psnr)
+        refinement = Refinement.of_options(refine, refine_method, time_budget, refine_lambda)
+        if jobs > 1 and device != "cpu":
+            raise misused("--jobs is for the CPU: one process keeps another --device busy")
+        planned = plan(inputs, output, ".lat", PICTURES, force=force, skip_existing=skip_existing)
+        if planned.jobs:
+            check_terminal(planned.jobs[0].target)
+            check_model(model, [quality], target=target_bpp or target_psnr, refined=refinement is not None)
+            check_device(device)
+        recipe = Compression(
+            quality, target_bpp, target_psnr, strict, refinement, model, max_pixels, device, threads, quiet
+        )
+        if refinement is None or jobs > 1:
+            run(planned, recipe, doing="compressing", quiet=quiet, jobs=jobs)
+            return
+        with refinement.interruptible():
+            run(planned, recipe, doing="compressing", quiet=quiet, stop=lambda: refinement.interrupted)
+
+
+@dataclass(frozen=True)
+class Compression:
+    """The options of a command line; what they mean for a picture."""
+
+    quality: float | None
+    target_bpp: float | None
+    target_psnr: float | None
+    strict: bool
+    refinement: Refinement | None
+    model: str
+    max_pixels: int | None
+    device: str
+    threads: int | None
+    quiet: bool
+
+    def ready(self) -> Work:
+        import warnings
+
         from pylatent import api, images
         from pylatent.coding.container import LatFile
+        from pylatent.errors import TargetWarning
 
-        if refinement.wanted:
-            refinement.plan()  # checked before a picture is read
-        check_device(device)
-        codec = api.load(model, device=device)
-        _check_rate(codec, quality, target_bpp, target_psnr, refinement.wanted)
+        codec = api.load(self.model, device=self.device)
+        refinement = self.refinement
 
-        def work(job: Job, say: Callable[[str], None]) -> Done:
-            data = read_source(job.source)
+        def work(job: Job, say: Say) -> Coded:
+            data = read_source(job.source, PICTURES)
             try:
-                picture = images.read(data)
+                picture = images.read(data, max_pixels=self.max_pixels)
             except images.ImageError as error:
                 raise images.ImageError(str(error).replace("the picture", shown(job.source), 1)) from error
-            if picture.notes and not quiet:
+            if picture.notes and not self.quiet:
                 complain(f"{shown(job.source)}: {', '.join(picture.notes)}")
             name = job.source.name[-40:]
-            coded = api.compress(
-                picture.tensor,
-                quality=quality,
-                target_bpp=target_bpp,
-                target_psnr=target_psnr,
-                refine=refinement.plan(lambda text: say(f"refining {name}: {text}")) if refinement.wanted else 0,
-                model=codec,
-                threads=threads,
-            )
-            return Done(coded, len(data), _summary(LatFile.from_bytes(coded), len(data), len(coded)))
+            with warnings.catch_warnings() if self.strict else contextlib.nullcontext():
+                if self.strict:
+                    warnings.simplefilter("error", TargetWarning)
+                coded = api.compress(
+                    picture.tensor,
+                    quality=self.quality,
+                    target_bpp=self.target_bpp,
+                    target_psnr=self.target_psnr,
+                    refine=refinement.plan(lambda text: say(f"refining {name}: {text}")) if refinement else 0,
+                    model=codec,
+                    threads=self.threads,
+                )
+            return Coded(coded, len(data), _summary(LatFile.from_bytes(coded), len(data), len(coded)))
 
-        with refinement.interruptible() if refinement.wanted else contextlib.nullcontext():
-            run(jobs, work, doing="compressing", force=force, quiet=quiet, stop=lambda: refinement.interrupted)
-
-
-def _check_rate(codec, quality, target_bpp, target_psnr, refined) -> None:  # type: ignore[no-untyped-def]
-    if codec.qualities is None:
-        if quality is not None:
-            raise misused(f"model {codec.name} has one fixed rate: no quality can be given")
-        if (target_bpp, target_psnr) != (None, None) and not refined:
-            raise misused(f"model {codec.name} has one fixed rate: a target needs --refine")
-    elif quality is not None and not codec.qualities[0] <= quality <= codec.qualities[1]:
-        lowest, highest = codec.qualities
-        raise misused(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {quality:g}")
+        return work
 
 
-def _summary(file, before: int, after: int) -> str:  # type: ignore[no-untyped-def]
+def _summary(file: LatFile, before: int, after: int) -> str:
     height, width = file.stream.size
     quality = "" if file.stream.quality is None else f"quality {file.stream.quality:.4g}, "
     bpp = 8 * after / (height * width)

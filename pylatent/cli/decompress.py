@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pylatent.cli._batch import STREAM, Done, Job, check_target, find_jobs, read_source, run
-from pylatent.cli._report import bytes_text, check_device, failures_reported
+from pylatent.cli._batch import Coded, Say, Work, run
+from pylatent.cli._check import check_device, check_model, check_terminal
+from pylatent.cli._inputs import CODED, STREAM, read_source
+from pylatent.cli._options import Device, Force, Jobs, Quiet, SkipExisting, Threads
+from pylatent.cli._plan import Job, plan
+from pylatent.cli._report import bytes_text, failures_reported, misused
 
 
 def decompress(
     inputs: Annotated[list[Path], typer.Argument(help=".lat files, folders of them, or - for standard input.")],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Picture, folder (for several inputs), or - for standard output."),
+        str | None,
+        typer.Option(
+            "--output", "-o", help="Picture, folder (for several inputs, or ending in /), or - for standard output."
+        ),
     ] = None,
     format: Annotated[
-        str, typer.Option(help="Format where -o names none: png, tif, webp (lossless), jpg, ppm ...")
-    ] = "png",
-    device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+        str | None, typer.Option(help="png (default), tif, webp (lossless), jpg, ppm ...", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Name or file of the model; by default the installed one that a file names."
+        ),
+    ] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    jobs: Jobs = 1,
+    force: Force = False,
+    skip_existing: SkipExisting = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decompress .lat files: photo.lat to photo.png beside it. The file says which model it needs."""
-    suffix = f".{format.lower().lstrip('.')}"
-    jobs = find_jobs(inputs, output, suffix, lambda path: path.suffix.lower() == ".lat")
-    check_target(jobs[0].target)
     with failures_reported():
+        if jobs > 1 and device != "cpu":
+            raise misused("--jobs is for the CPU: one process keeps another --device busy")
+        suffix = f".{(format or 'png').lower().lstrip('.')}"
+        planned = plan(inputs, output, suffix, CODED, force=force, skip_existing=skip_existing)
+        if planned.jobs:
+            check_terminal(planned.jobs[0].target)
+            if model is not None:
+                check_model(model)
+            formats = _formats(planned.jobs, suffix, format)
+            check_device(device)
+        else:
+            formats = []
+        recipe = Decompression(dict(zip(planned.jobs, formats, strict=True)), model, device, threads)
+        run(planned, recipe, doing="decompressing", quiet=quiet, jobs=jobs)
+
+
+def _formats(jobs: list[Job], suffix: str, asked: str | None) -> list[str]:
+    """Pillow's name of the format of every output: that of its extension, or without one the one asked for."""
+    from pylatent.picture_formats import format_of
+
+    names = []
+    for job in jobs:
+        named = job.target != STREAM and job.target.suffix != ""
+        names.append(format_of(job.target if named else f"-{suffix}"))
+        if named and asked is not None and names[-1] != format_of(f"-{suffix}"):
+            raise misused(f"-o {job.target} and --format {asked} name different formats: leave one of them out")
+    return names
+
+
+@dataclass(frozen=True)
+class Decompression:
+    """The options of a command line; what they mean for a .lat file."""
+
+    formats: dict[Job, str]
+    model: str | None
+    device: str
+    threads: int | None
+
+    def ready(self) -> Work:
         from pylatent import api, images
 
-        check_device(device)
-        formats = {job.target: images.format_of(f"-{suffix}" if job.target == STREAM else job.target) for job in jobs}
-
-        def work(job: Job, say: Callable[[str], None]) -> Done:
-            data = read_source(job.source)
-            image = api.decompress(data, device=device, threads=threads)
-            coded = images.to_bytes(image, formats[job.target])
+        def work(job: Job, say: Say) -> Coded:
+            data = read_source(job.source, CODED)
+            image = api.decompress(data, model=self.model, device=self.device, threads=self.threads)
+            coded = images.to_bytes(image, self.formats[job])
             remark = f"{image.width}x{image.height}, {bytes_text(len(data))} -> {bytes_text(len(coded))}"
-            return Done(coded, len(data), remark)
+            return Coded(coded, len(data), remark)
 
-        run(jobs, work, doing="decompressing", force=force, quiet=quiet)
+        return work

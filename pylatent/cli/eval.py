@@ -3,127 +3,163 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pylatent._files import is_picture, write_bytes
-from pylatent.cli._batch import find_jobs
+from pylatent._files import write_bytes
+from pylatent.cli._check import check_device, check_model, check_writable
+from pylatent.cli._inputs import PICTURES, STREAM, find, read_source, shown, with_name
+from pylatent.cli._options import Device, MaxPixels, Model, RefineMethod, Threads
+from pylatent.cli._progress import progress
 from pylatent.cli._refine import Refinement
-from pylatent.cli._report import EXIT_FAILED, check_device, complain, count, failures_reported, misused
+from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported, misused, need_extra
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from torch import Tensor
 
-    from pylatent.codecs.base import Codec
+    from pylatent.evaluation.report import Report
 
-_STDOUT = Path("-")
+_PLOTS = (".png", ".svg", ".pdf")
 
 
 def evaluate(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", show_default=False)],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, folders of pictures, or - for standard input.", show_default=False)
+    ],
     quality: Annotated[
         list[float] | None,
         typer.Option("--quality", "-q", help="A quality; repeat for more; every whole one by default."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")] = "default",
+    model: Model = "default",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write every measurement here; - for standard output.")
     ] = None,
     plot_path: Annotated[
-        Path | None, typer.Option("--plot", help="Write the rate-distortion plot here; needs matplotlib.")
+        Path | None,
+        typer.Option("--plot", help="Write the rate-distortion plot here (.png, .svg, .pdf); needs matplotlib."),
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Measure Pillow's JPEG and WebP too.")] = True,
     refine: Annotated[int, typer.Option(min=0, help="Measure the model with so many steps of refinement too.")] = 0,
-    refine_method: Annotated[str, typer.Option(help="ssl, atanh, linear, cosine, straight-through or noise.")] = "ssl",
+    refine_method: RefineMethod = None,
     repeats: Annotated[int, typer.Option(min=1, help="Time each encode and decode this often; the median counts.")] = 1,
-    device: Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1 ...")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    max_pixels: MaxPixels = None,
+    device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Measure a model on pictures: bits per pixel, PSNR, MS-SSIM and speed.
 
     Shows each picture at each quality, the means over the pictures, and the BD-rates against JPEG and WebP. Rates are
     those of whole files. The column "bugs" counts files that did not decode to what was encoded; any makes the command
-    fail.
+    fail. A picture that cannot be read is reported and left out, and makes it fail, too.
     """
-    files = [job.source for job in find_jobs(paths, None, ".lat", is_picture)]
     with failures_reported():
+        check_writable("--json", json_path)
+        _check_plot(plot_path)
+        refinement = Refinement.of_options(refine, refine_method)
+        found = find(paths, PICTURES)
+        found.report()
+        if not found.files:
+            raise typer.Exit(EXIT_FAILED)
+        check_model(model, quality or ())
+        check_device(device)
+
         import torch
         from rich.console import Console
 
         from pylatent import zoo
         from pylatent.cli._eval_tables import print_report
         from pylatent.evaluation.classical import JPEG, WEBP
-        from pylatent.evaluation.plot import Line, plot_curves
         from pylatent.evaluation.report import evaluate as measure_all
 
-        check_device(device)
-        plan = Refinement(refine, refine_method, None).plan() if refine else None
+        plan = refinement.plan() if refinement else None
         if threads is not None:
             torch.set_num_threads(threads)
         codec = zoo.load(model, device=device)
-        qualities = _qualities(codec, quality)
         anchors = (JPEG, WEBP) if baselines else ()
-        with _progress() as progress:
-            task = progress.add_task(
-                "measuring", total=len(files) * (len(qualities) * (2 if plan else 1) + len(anchors))
-            )
+        qualities = _qualities(codec.qualities, quality)
+        steps = len(qualities) * (2 if plan else 1) + len(anchors)
+        done, failures = 0, len(found.failed)
+
+        def fail(source: Path, error: Exception) -> None:
+            nonlocal failures
+            failures += 1
+            complain(with_name(source, explain(error)))
+
+        with progress("measuring") as show:
+
+            def advance() -> None:
+                nonlocal done
+                done += 1
+                show(done, len(found.files) * steps)
+
             report = measure_all(
                 codec,
-                _read(files),
+                _pictures([source for source, _ in found.files], max_pixels, fail),
                 qualities,
                 baselines=anchors,
                 plan=plan,
                 repeats=repeats,
-                advance=lambda: progress.advance(task),
+                advance=advance,
             )
-
-        print_report(Console(stderr=json_path == _STDOUT), report)
+        print_report(Console(stderr=json_path == STREAM), report)
         if json_path is not None:
             text = json.dumps(report.to_json(), indent=1) + "\n"
-            if json_path == _STDOUT:
+            if json_path == STREAM:
                 print(text, end="", flush=True)
             else:
                 write_bytes(json_path, text.encode())
         if plot_path is not None:
-            lines = [Line(report.model, report.mean)]
-            if plan:
-                lines.append(Line(f"{report.model}, {refine} steps of refinement", report.refined_mean))
-            lines += [Line(anchor.describe(), report.baseline_mean(anchor.name)) for anchor in anchors]
-            plot_curves(lines, plot_path, title=f"Mean of {count(len(report.pictures), 'picture')}")
+            _plot(report, plot_path, refine)
         if report.mismatches:
             complain(f"{count(report.mismatches, 'file')} did not decode to what was encoded")
+        if report.mismatches or failures:
             raise typer.Exit(EXIT_FAILED)
 
 
-def _qualities(codec: Codec, asked: Sequence[float] | None) -> Sequence[float | None]:
-    if codec.qualities is None:
-        if asked:
-            raise misused(f"model {codec.name} has one fixed rate: no quality can be given")
+def _check_plot(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.suffix.lower() not in _PLOTS:
+        raise misused(f"--plot must end in {', '.join(_PLOTS[:-1])} or {_PLOTS[-1]}, got {path}")
+    check_writable("--plot", path)
+    need_extra("matplotlib")
+
+
+def _qualities(range_: tuple[float, float] | None, asked: Sequence[float] | None) -> Sequence[float | None]:
+    if range_ is None:
         return [None]
-    lowest, highest = codec.qualities
-    for value in asked or ():
-        if not lowest <= value <= highest:
-            raise misused(f"--quality must be from {lowest:g} to {highest:g} for {codec.name}, got {value:g}")
+    lowest, highest = range_
     return sorted(set(asked)) if asked else [float(value) for value in range(round(lowest), round(highest) + 1)]
 
 
-def _read(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
+def _pictures(
+    files: Sequence[Path], max_pixels: int | None, fail: Callable[[Path, Exception], None]
+) -> Iterator[tuple[str, Tensor]]:
     from pylatent import images
 
+    nothing = True
     for file in files:
-        picture = images.read(file)
+        try:
+            picture = images.read(read_source(file, PICTURES), max_pixels=max_pixels)
+        except Exception as error:
+            fail(file, error)
+            continue
         if picture.notes:
-            complain(f"{file}: {', '.join(picture.notes)}")
-        yield file.name, picture.tensor
+            complain(f"{shown(file)}: {', '.join(picture.notes)}")
+        nothing = False
+        yield "-" if file == STREAM else file.name, picture.tensor
+    if nothing:
+        raise images.ImageError("there is no picture that could be measured")
 
 
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _plot(report: Report, path: Path, steps: int) -> None:
+    from pylatent.evaluation.plot import Line, plot_curves
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    lines = [Line(report.model, report.mean)]
+    if report.is_refined:
+        lines.append(Line(f"{report.model}, {steps} steps of refinement", report.refined_mean))
+    lines += [Line(anchor.describe(), report.baseline_mean(anchor.name)) for anchor in report.baselines]
+    plot_curves(lines, path, title=f"Mean of {count(len(report.pictures), 'picture')}")

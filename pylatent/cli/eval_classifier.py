@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pylatent.cli._check import check_writable
+from pylatent.cli._options import Head, Threads
 from pylatent.cli._report import complain, failures_reported, misused
 
 
@@ -28,19 +30,20 @@ def evaluate_classifier(
     source: Annotated[
         Path, typer.Argument(help="What `train classifier` takes: an archive with labels, or pictures.", exists=True)
     ],
-    head: Annotated[Path, typer.Option("--head", help="Head file that `pylatent train classifier` made.")],
+    head: Head,
     part: Annotated[Part, typer.Option(help="Which items, if these are what the head was trained on.")] = Part.ALL,
     quality: Annotated[float | None, typer.Option("--quality", "-q", help="Quality to code pictures at.")] = None,
     group: Annotated[str | None, typer.Option(help="As given to `train classifier`; the same by default.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the results here; - for stdout.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    threads: Threads = None,
 ) -> None:
     """Accuracy, balanced accuracy and confusion matrix of a head, with 95 % intervals that resample whole groups."""
+    check_writable("--json", json_path)
     import numpy as np
     import torch
 
     from pylatent import zoo
-    from pylatent.cli._labelled import is_archive, labelled
+    from pylatent.archive.labelled import is_archive, labelled
     from pylatent.tasks import load_head
     from pylatent.tasks.data import group_split
     from pylatent.train.classifier import predict
@@ -52,19 +55,24 @@ def evaluate_classifier(
     group = header.card.get("group") if group is None else group
     if quality is None and header.qualities is not None and not is_archive(source):
         quality = header.qualities[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        items = labelled(source, codec, quality, Path(scratch), group, lambda done, total: None, header.classes)
-        numbers = np.arange(len(items.positions))
-        known = items.digest() == header.card.get("items")
-        if part is not Part.ALL:
-            if not known:
-                raise misused(f"--part {part.value}: {source} does not hold the items that the head was trained on")
-            numbers = getattr(group_split(items.groups, seed=header.card["recipe"]["seed"]), part.value)
-        elif known:
-            complain(f"warning: {source} holds the items that the head was trained on; --part test gives the others")
-        size, _ = items.shapes()
-        header.check(items.latents(codec, numbers[:1]), items.archive.model_hash.hex())
-        found = predict(model, lambda some: items.latents(codec, numbers[some]), len(numbers)).argmax(1).numpy()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            items = labelled(source, codec, quality, Path(scratch), group, lambda done, total: None, header.classes)
+            numbers = np.arange(len(items.positions))
+            known = items.digest() == header.card.get("items")
+            if part is not Part.ALL:
+                if not known:
+                    raise misused(f"--part {part.value}: {source} does not hold the items that the head was trained on")
+                numbers = getattr(group_split(items.groups, seed=header.card["recipe"]["seed"]), part.value)
+            elif known:
+                complain(
+                    f"warning: {source} holds the items that the head was trained on; --part test gives the others"
+                )
+            size, _ = items.shapes()
+            header.check(items.latents(codec, numbers[:1]), items.archive.model_hash.hex())
+            found = predict(model, lambda some: items.latents(codec, numbers[some]), len(numbers)).argmax(1).numpy()
+    except ValueError as error:
+        raise misused(str(error)) from error
     labels, groups = items.labels[numbers], [items.groups[number] for number in numbers]
     results = _results(labels, found, groups, list(header.classes))
     results |= {"head": str(head), "source": str(source), "part": part.value, "size": list(size)}

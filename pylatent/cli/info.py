@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._batch import find_jobs, read_source, shown, with_name
+from pylatent.cli._inputs import CODED, find, read_source, shown, with_name
 from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, failures_reported
 
 
@@ -17,19 +17,20 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Describe .lat files: picture, model, quality, and where the bits go."""
-    jobs = find_jobs(inputs, None, "", lambda path: path.suffix.lower() == ".lat")
-    failed = False
     with failures_reported():
-        for job in jobs:
+        found = find(inputs, CODED)
+        found.report()
+        failed = len(found.failed)
+        for source, _ in found.files:
             try:
-                facts = _facts(shown(job.source), read_source(job.source))
+                facts = _facts(shown(source), read_source(source, CODED))
             except Exception as error:
-                complain(with_name(job.source, explain(error)))
-                failed = True
+                complain(with_name(source, explain(error)))
+                failed += 1
             else:
                 print(json.dumps(facts) if as_json else _text(facts))
-    if failed:
-        raise typer.Exit(EXIT_FAILED)
+        if failed:
+            raise typer.Exit(EXIT_FAILED)
 
 
 def _facts(name: str, data: bytes) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pylatent.cli._report import bytes_text, check_name, complain, failures_reported
+from pylatent.cli._check import check_name
+from pylatent.cli._report import bytes_text, complain, failures_reported
 
-app = typer.Typer(help="List, add and import models.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from pylatent.zoo import ModelInfo
+
+app = typer.Typer(help="List, add, import and remove models.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -33,8 +37,9 @@ def add(path: Annotated[Path, typer.Argument(help="A model file (.safetensors) t
     with failures_reported():
         from pylatent import zoo
 
+        known = zoo.installed(zoo.read_header(path).name)
         info = zoo.add(path)
-        print(f"added {info.name}: {info.path}")
+        print(f"{_done(known, info, 'added')}: {info.path}")
 
 
 @app.command("import")
@@ -49,5 +54,20 @@ def import_checkpoint(
     with failures_reported():
         from pylatent import zoo
 
+        known = zoo.installed(name)
         info = zoo.import_checkpoint(path, name)
-        print(f"imported {info.name}: {info.path}")
+        print(f"{_done(known, info, 'imported')}: {info.path}")
+
+
+@app.command("remove")
+def remove(name: Annotated[str, typer.Argument(help="Name of a model that was added or imported.")]) -> None:
+    """Remove a model; files that were written with it can then no longer be decompressed here."""
+    with failures_reported():
+        from pylatent import zoo
+
+        info = zoo.remove(name)
+        print(f"removed {info.name}: {info.path}")
+
+
+def _done(known: ModelInfo | None, info: ModelInfo, verb: str) -> str:
+    return f"{info.name} is installed already" if known == info else f"{verb} {info.name}"

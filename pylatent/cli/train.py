@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._report import check_name, failures_reported, misused
+from pylatent.cli._check import check_name
+from pylatent.cli._progress import progress
+from pylatent.cli._report import complain, failures_reported, misused, need_extra
 
 app = typer.Typer(
     no_args_is_help=True, help="Train codecs and classifiers on your own pictures.", pretty_exceptions_enable=False
@@ -53,23 +55,17 @@ def rd(
 ) -> None:
     """Train rate and distortion for eight qualities in one model. A run that was cut resumes from its folder."""
     check_name(name)
-    try:
-        from pylatent.train.rd import Nested, Progress, Recipe, Trainer
-    except ModuleNotFoundError as error:
-        raise misused(f"training needs the extra: pip install 'pylatent[train]' ({error})") from error
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from pylatent.codecs.base import Codec
-    from pylatent.train.validate import load_centres, rate_distortion
-    from pylatent.zoo.registry import codec_from_checkpoint
-    from pylatent.zoo.store import is_model, load_codec, save_codec
-
     if crop % 64:
         raise misused(f"--crop must be a multiple of 64, got {crop}")
     if codec not in ("hyperprior", "nested"):
         raise misused(f"--codec must be hyperprior or nested, got {codec}")
+    need_extra("lightning_fabric")
+    from pylatent.codecs.base import Codec
+    from pylatent.train.rd import Nested, Progress, Recipe, Trainer
+    from pylatent.train.validate import load_centres, rate_distortion
+    from pylatent.zoo.registry import codec_from_checkpoint
+    from pylatent.zoo.store import is_model, load_codec, save_codec
+
     chain: dict[str, Any] = {
         "levels": levels,
         "prior": prior,
@@ -102,19 +98,15 @@ def rd(
     trainer.prepare()
     pictures = load_centres(validate, 256) if validate is not None else []
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, disable=trainer.fabric.global_rank != 0) as bar:
-        task = bar.add_task("training", total=1.0)
+    with progress("training", quiet=trainer.fabric.global_rank != 0, share=True) as show:
 
-        def report(progress: Progress) -> None:
-            if progress.step % 20 == 0:
-                text = f"step {progress.step}  {progress.bpp:.3f} bpp  {progress.psnr:.2f} dB"
-                bar.update(task, completed=progress.fraction, description=text)
+        def report(step: Progress) -> None:
+            if step.step % 20 == 0:
+                show(step.fraction, 1.0, f"step {step.step}  {step.bpp:.3f} bpp  {step.psnr:.2f} dB")
 
         def measure(codec: Codec) -> dict[str, object]:
             rows = rate_distortion(codec, pictures, range(1, len(recipe.lambdas) + 1))
-            bar.console.print("  ".join(f"q{row['quality']:g} {row['bpp']:.3f}/{row['psnr']:.2f}" for row in rows))
+            complain("  ".join(f"q{row['quality']:g} {row['bpp']:.3f}/{row['psnr']:.2f}" for row in rows))
             return {"validation": rows}
 
         trainer.run(photos, validate=measure if pictures else None, every=every, report=report)
@@ -124,4 +116,4 @@ def rd(
         card = {"recipe": asdict(recipe), "steps": trainer.step, "minutes": round(trainer.elapsed / 60, 1)}
         path = out / f"{name}.safetensors"
         save_codec(trained, path, name=name, card=card)
-        console.print(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")
+        complain(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")

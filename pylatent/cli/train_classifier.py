@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pylatent.cli._report import complain, failures_reported, misused
+from pylatent.cli._check import check_model
+from pylatent.cli._options import Model, Threads
+from pylatent.cli._progress import progress
+from pylatent.cli._report import complain, failures_reported, misused, need_extra
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pylatent.cli._labelled import Labelled
+    from pylatent.archive.labelled import Labelled
     from pylatent.codecs.base import Codec
     from pylatent.tasks import LatentHead
 
@@ -41,7 +44,7 @@ def classifier(
     ),
     architecture: Annotated[Architecture, typer.Option(help="Kind of head.")] = Architecture.RESNET,
     backbone: Annotated[str, typer.Option(help="Adapter: a model of timm's (random weights).")] = "convnext_atto",
-    model: Annotated[str, typer.Option("--model", "-m", help="Codec that codes pictures: name or file.")] = "default",
+    model: Model = "default",
     quality: Annotated[float | None, typer.Option("--quality", "-q", help="Quality to code pictures at.")] = None,
     group: Annotated[
         str | None, typer.Option(help="Regular expression: what it finds in a key is never on both sides of the split.")
@@ -52,19 +55,21 @@ def classifier(
     learning_rate: Annotated[float, typer.Option(min=0, help="Of Adam; it falls linearly to 0.")] = 1e-3,
     bf16: Annotated[bool, typer.Option(help="Train in bfloat16 where that is safe: faster on new processors.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of split, weights and sampling.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", min=1)] = None,
+    threads: Threads = None,
 ) -> None:
     """Train a head on coded pictures, pixels never being decoded. A run that was cut resumes from its folder.
 
     Items are split 70/15/15 by group; a crop's group is its source picture. The weights of the last epoch are kept;
     their results on the test part are printed and stored in the head file.
     """
+    if architecture is Architecture.ADAPTER:
+        need_extra("timm")
+    check_model(model, [quality])
+
     import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from pylatent import zoo
-    from pylatent.cli._labelled import is_archive, labelled
+    from pylatent.archive.labelled import is_archive, labelled
     from pylatent.coding.container import HASH_BYTES
     from pylatent.tasks import HeadHeader, save_head
     from pylatent.tasks.data import group_split
@@ -72,32 +77,27 @@ def classifier(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        codec = zoo.load(model)
-        coding = bar.add_task("coding pictures", total=None, visible=not is_archive(source))
-        items = labelled(
-            source, codec, quality, out, group, lambda done, total: bar.update(coding, completed=done, total=total)
-        )
-        codec = zoo.load(model) if not is_archive(source) else zoo.find(items.archive.model, items.archive.model_hash)
-        bar.update(coding, visible=False)
-        try:
-            size, qualities = items.shapes()
-            split = group_split(items.groups, seed=seed)
-        except ValueError as error:
-            raise misused(str(error)) from error
-        if len(items.classes) < 2:
-            raise misused(f"{source} has one class only, {items.classes[0]}: there is nothing to tell apart")
+    codec = zoo.load(model)
+    try:
+        with progress("coding pictures", unit="images") as show:
+            items = labelled(source, codec, quality, out, group, show)
+        if is_archive(source):
+            codec = zoo.find(items.archive.model, items.archive.model_hash)
+        size, qualities = items.shapes()
+        split = group_split(items.groups, seed=seed)
+    except ValueError as error:
+        raise misused(str(error)) from error
+    if len(items.classes) < 2:
+        raise misused(f"{source} has one class only, {items.classes[0]}: there is nothing to tell apart")
 
-        out.mkdir(parents=True, exist_ok=True)
-        recipe = ClassifierRecipe(epochs, epoch_size, batch, learning_rate, bf16, seed)
-        torch.manual_seed(seed)
-        head = _head(architecture, codec, size, len(items.classes), backbone)
-        training = bar.add_task("training", total=1.0)
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = ClassifierRecipe(epochs, epoch_size, batch, learning_rate, bf16, seed)
+    torch.manual_seed(seed)
+    head = _head(architecture, codec, size, len(items.classes), backbone)
+    with progress("training", share=True) as show:
 
         def report(step: EpochReport) -> None:
-            bar.update(training, completed=step.fraction, description=f"epoch {step.epoch + 1}  loss {step.loss:.4f}")
+            show(step.fraction, 1.0, f"epoch {step.epoch + 1}  loss {step.loss:.4f}")
 
         def log(epoch: int) -> None:
             line = {"epoch": epoch + 1, "validation": _results(head, codec, items, split.validation)}

@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+from pylatent import images
+from pylatent._files import is_picture
+from pylatent._walk import PassedOver, walk
+from pylatent.errors import ImageError, PylatentWarning
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All pictures below `folder`, sorted. Raises FileNotFoundError if there are none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    """All pictures below `folder`, sorted; warns of what cannot be searched. ImageError if there are none."""
+    paths = []
+    for item in walk(folder, is_picture):
+        if isinstance(item, PassedOver):
+            warnings.warn(f"{item.path} left out: {item.reason}", PylatentWarning, stacklevel=2)
+        else:
+            paths.append(item)
     if not paths:
-        raise FileNotFoundError(f"no pictures ({', '.join(sorted(SUFFIXES))}) were found below {folder}")
-    return paths
+        raise ImageError(f"there are no pictures below {folder}")
+    return sorted(paths)
 
 
 def load_images(folder: Path, smallest: int) -> list[Tensor]:
-    """uint8 (3, H, W) of every picture whose sides are at least `smallest` pixels."""
-    images = []
+    """uint8 (3, H, W) of every picture whose sides are at least `smallest` pixels, as `pylatent.images` reads them.
+
+    Pictures that cannot be read are left out with a PylatentWarning; ImageError if no picture remains.
+    """
+    pictures, largest = [], 0
     for path in find_images(folder):
-        with Image.open(path) as image:
-            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
-        if min(pixels.shape[1:]) >= smallest:
-            images.append(pixels)
-    if not images:
-        raise ValueError(f"no picture below {folder} has both sides of at least {smallest} pixels")
-    return images
+        try:
+            pixels = images.read(path).tensor
+        except ImageError as error:
+            warnings.warn(f"left out: {error}", PylatentWarning, stacklevel=2)
+            continue
+        side = min(pixels.shape[1:])
+        largest = max(largest, side)
+        if side >= smallest:
+            pictures.append(pixels)
+    if not pictures:
+        raise ImageError(
+            f"no picture below {folder} has both sides of at least {smallest} pixels: the largest shorter side is "
+            f"{largest}; take smaller crops or larger pictures"
+        )
+    return pictures
 
 
 def random_crops(images: Sequence[Tensor], size: int, batch: int, seed: int) -> Iterator[Tensor]:

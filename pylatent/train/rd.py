@@ -22,6 +22,7 @@ from pylatent._native import has_bf16
 from pylatent.codecs.chain import Chain
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
 from pylatent.codecs.nested import NestedCodec, PriorName
+from pylatent.errors import ModelError
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.muon import Muon
@@ -79,6 +80,10 @@ class Progress:
     psnr: float
 
 
+def _shape(weights: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(weights[name].shape) if name in weights else None
+
+
 class _Objective(nn.Module):
     """Plain tensors out, as Fabric's wrappers need them: (mse, bits per pixel), each (B,)."""
 
@@ -108,11 +113,14 @@ class Trainer:
         self.scale = torch.zeros(len(recipe.lambdas))  # running mean loss of each quality
 
     def start_from(self, state_dict: dict[str, Tensor]) -> None:
-        """Take the weights of an earlier run (names as in `Codec.state_dict`)."""
-        self.codec.load_state_dict(state_dict)
+        """Take the weights of an earlier run (as `Codec.state_dict`). ModelError for another architecture's."""
+        self._load(state_dict, "the weights to start from are")
 
     def prepare(self) -> None:
-        """Build optimisers and averages, then resume from the folder's checkpoint if there is one."""
+        """Build optimisers and averages, then resume from the folder's checkpoint if there is one.
+
+        Raises ModelError if that is of a run with another architecture.
+        """
         self.codec.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = [p for name, p in self.codec.named_parameters() if p.ndim == 4]
         rest = [p for p in self.codec.parameters() if p.ndim != 4 and p.requires_grad]
@@ -121,12 +129,24 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in self.codec.state_dict().items()}
         checkpoint = read_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
         if checkpoint is not None:
-            self.codec.load_state_dict(checkpoint["model"])
+            self._load(checkpoint["model"], f"{self.folder} holds a run")
             self.average = checkpoint["average"]
             muon.load_state_dict(checkpoint["muon"])
             adam.load_state_dict(checkpoint["adam"])
             self.step, self.elapsed, self.scale = checkpoint["step"], checkpoint["elapsed"], checkpoint["scale"].cpu()
         self.model, self.muon, self.adam = self.fabric.setup(_Objective(self.codec), muon, adam)
+
+    def _load(self, weights: dict[str, Tensor], whose: str) -> None:
+        try:
+            self.codec.load_state_dict(weights)
+        except RuntimeError as error:
+            wanted = self.codec.state_dict()
+            other = [name for name in weights.keys() | wanted.keys() if _shape(weights, name) != _shape(wanted, name)]
+            name = min(other, default="its weights")
+            raise ModelError(
+                f"{whose} of another architecture: {name} has shape {_shape(weights, name)}, here "
+                f"{_shape(wanted, name)}: give the options that it was made with, or another folder"
+            ) from error
 
     @property
     def fraction(self) -> float:

@@ -7,19 +7,19 @@ User models lie in PYLATENT_HOME (by default the platform's data folder), one fi
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pylatent._threads import at_most
-from pylatent.codecs.base import Codec
-from pylatent.codecs.hyperprior import Hyperprior
-from pylatent.codecs.state_dicts import hyperprior_from_compressai
+from pylatent._files import write_bytes
 from pylatent.errors import ModelError
-from pylatent.zoo.store import SUFFIX, Header, load_codec, read_checkpoint, read_header, save_codec
+from pylatent.zoo.header import SUFFIX, Header, read_header
+
+if TYPE_CHECKING:
+    from pylatent.codecs.base import Codec
+    from pylatent.codecs.hyperprior import Hyperprior
 
 ALIASES = {"default": "default-1"}
 _SHIPPED = Path(__file__).parent / "weights"
@@ -70,17 +70,21 @@ def load(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu
 
     Raises ModelError if there is no such model, naming those there are.
     """
+    from pylatent._threads import at_most
+    from pylatent.zoo.store import load_codec
+
     with at_most(1):  # thousands of operators on little data
-        return load_codec(_path(name_or_path)).to(device)
+        return load_codec(path_of(name_or_path)).to(device)
 
 
 def shared(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu") -> Codec:
     """As `load`, but the same object every time: for callers that leave its weights alone."""
-    path = _path(name_or_path)
+    path = path_of(name_or_path)
     return _cached(path, path.stat().st_mtime_ns, device)
 
 
-def _path(name_or_path: str | os.PathLike[str]) -> Path:
+def path_of(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model by name or path. Raises ModelError if there is none, naming those there are."""
     text = os.fspath(name_or_path)
     if text.endswith(SUFFIX) or os.sep in text:
         if not Path(text).is_file():
@@ -110,53 +114,80 @@ def find(name: str, model_hash: bytes, *, device: str = "cpu") -> Codec:
 
 @lru_cache(maxsize=4)
 def _cached(path: Path, modified: int, device: str) -> Codec:
-    with at_most(1):
-        return load_codec(path).to(device)
+    return load(path, device=device)
+
+
+def installed(name: str) -> ModelInfo | None:
+    """The installed model of a name or alias, or None."""
+    return next((model for model in models() if model.name == resolve(name)), None)
 
 
 def add(path: str | os.PathLike[str]) -> ModelInfo:
-    """Install a model file under the name that it gives itself. Raises ModelError if the name is taken by another."""
+    """Install a model file under the name that it gives itself; nothing is done where it is installed already.
+
+    Raises ModelError if the file is damaged, or the name taken by another model; OSError.
+    """
+    from pylatent.zoo.store import load_codec
+
     header = read_header(path)
     load_codec(path)  # refuses a damaged file before it is installed
-    return _install(Path(path), header)
+    return _install(header, Path(path).read_bytes())
 
 
 def import_checkpoint(path: str | os.PathLike[str], name: str, *, card: dict[str, Any] | None = None) -> ModelInfo:
     """Make a model of a CompressAI checkpoint (mbt2018-mean or bmshj2018-hyperprior) and install it as `name`.
 
-    Integer tables in the checkpoint are kept, others are built; the exact parameter network is built once, here.
+    Integer tables in the checkpoint are kept, others are built; the exact parameter network is built once, here. Where
+    the same weights are installed under that name already, nothing is done. Raises ModelError, OSError.
     """
+    from pylatent.zoo.store import model_bytes
+
+    _refuse_alias(name)
     codec = codec_from_checkpoint(path)
-    home().mkdir(parents=True, exist_ok=True)
-    target = home() / f"{name}{SUFFIX}"
-    _refuse_taken(name, None)
-    header = save_codec(codec, target, name=name, card=card or {"imported from": Path(path).name})
-    return ModelInfo(name, target, target.stat().st_size, False, header)
+    return _install(*model_bytes(codec, name=name, card=card or {"imported from": Path(path).name}))
 
 
 def codec_from_checkpoint(path: str | os.PathLike[str]) -> Hyperprior:
     """A codec ready for coding from a CompressAI checkpoint file. Raises ModelError."""
+    from pylatent.codecs.state_dicts import hyperprior_from_compressai
+    from pylatent.zoo.store import read_checkpoint
+
     codec, tables = hyperprior_from_compressai(read_checkpoint(Path(path)))
     codec.update(tables)
     return codec
 
 
-def _install(path: Path, header: Header) -> ModelInfo:
-    _refuse_taken(header.name, header.hash)
+def remove(name: str) -> ModelInfo:
+    """Remove a model that was added; its files can then no longer be decoded here.
+
+    Raises ModelError for models of the package, which are never removed, and for unknown ones; OSError.
+    """
+    model = installed(name)
+    if model is None:
+        names = ", ".join(model.name for model in models() if not model.shipped) or "none"
+        raise ModelError(f"there is no model named {name}; added ones: {names}")
+    if model.shipped:
+        raise ModelError(f"{model.name} came with the package, and is never removed: files written with it need it")
+    model.path.unlink()
+    return model
+
+
+def _install(header: Header, data: bytes) -> ModelInfo:
+    _refuse_alias(header.name)
+    known = installed(header.name)
+    if known is not None and known.header.hash == header.hash:
+        return known
+    if known is not None:
+        raise ModelError(
+            f"a different model named {header.name} is installed already ({known.path}); choose another name, or run "
+            f"`pylatent models remove {header.name}` first"
+        )
     home().mkdir(parents=True, exist_ok=True)
     target = home() / f"{header.name}{SUFFIX}"
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        shutil.copyfile(path, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return ModelInfo(header.name, target, target.stat().st_size, False, header)
+    write_bytes(target, data)
+    return ModelInfo(header.name, target, len(data), False, header)
 
 
-def _refuse_taken(name: str, model_hash: str | None) -> None:
+def _refuse_alias(name: str) -> None:
     if name in ALIASES:
         raise ModelError(f"{name} is an alias of {ALIASES[name]} and cannot be the name of a model")
-    for model in models():
-        if model.name == name and model.header.hash != model_hash:
-            raise ModelError(f"a different model named {name} is installed already ({model.path}); choose another name")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from pylatent._files import write_bytes
 from pylatent.codecs import ARCHITECTURES, Codec
 from pylatent.errors import ModelError
+from pylatent.zoo.header import KEY, SUFFIX, VERSION, Header, is_model, read_header
 
-SUFFIX = ".safetensors"
-_KEY = "pylatent"
+__all__ = ["SUFFIX", "Header", "is_model", "load_codec", "model_bytes", "read_checkpoint", "read_header", "save_codec"]
+
 _CODING = "coding."
-_VERSION = 1
 _HALF = ("g_a.", "g_s.", "h_a.")
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a model file says about itself.
-
-    name: versioned, such as "default-1". architecture: class name. config: its arguments. hash: the fingerprint in hex,
-    whose first 16 digits are in every file coded with the model. card: data, training, licence, results.
-    """
-
-    name: str
-    architecture: str
-    config: dict[str, Any]
-    hash: str
-    card: dict[str, Any] = field(default_factory=dict)
 
 
 def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: dict[str, Any]) -> Header:
@@ -49,6 +35,13 @@ def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: d
     Rounding to half precision changes the weights, so files coded with `codec` before may not decode with the stored
     model: code with `load_codec(path)`.
     """
+    header, data = model_bytes(codec, name=name, card=card)
+    write_bytes(path, data)
+    return header
+
+
+def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Header, bytes]:
+    """The header and the bytes of a model file, as `save_codec` writes them."""
     tensors: dict[str, Tensor] = {}
     integers = _stored_as_integers(codec)
     for key, value in codec.state_dict().items():
@@ -58,49 +51,7 @@ def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: d
     tensors |= {_CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
     header = Header(name, type(codec).__name__, codec.config, "", card)
     header = replace(header, hash=_restore(header, tensors).fingerprint().hex())
-    data = save(tensors, {_KEY: json.dumps({"version": _VERSION, **asdict(header)})})
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return header
-
-
-def read_header(path: str | os.PathLike[str]) -> Header:
-    """The header alone. Raises ModelError if the file is not a model of pylatent."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as a model file: {error}") from error
-    if _KEY not in metadata:
-        raise ModelError(
-            f"{path} holds weights, but is no model of pylatent; `pylatent models import` makes one of a checkpoint"
-        )
-    try:
-        fields = json.loads(metadata[_KEY])
-        version = fields.pop("version")
-        header = Header(**fields)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path} has a header that cannot be read: {error}") from error
-    if version != _VERSION:
-        raise ModelError(f"{path} is a model file of version {version}; this release reads version {_VERSION}")
-    return header
-
-
-def is_model(path: str | os.PathLike[str]) -> bool:
-    """Whether the file is a model of pylatent, rather than a bare checkpoint."""
-    try:
-        read_header(path)
-    except ModelError:
-        return False
-    return True
+    return header, save(tensors, {KEY: json.dumps({"version": VERSION, **asdict(header)})})
 
 
 def load_codec(path: str | os.PathLike[str]) -> Codec:

@@ -15,7 +15,7 @@ from archive_cases import record, write
 from PIL import Image
 from test_sources import make_tar
 
-from pylatent import zoo
+from pylatent import _processes, zoo
 from pylatent.archive import Archive, local, run
 from pylatent.archive.encode import make_shard
 from pylatent.archive.plan import Plan, extend_plan, read_plan, read_sources
@@ -292,7 +292,7 @@ def test_a_process_that_always_dies_loses_its_shard_only(tmp_path, monkeypatch):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         return subprocess.Popen([sys.executable, "-c", HAPLESS], text=True, **pipes)
 
-    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(_processes, "_start", start)
     moves = []
     found = dict(local.make_shards(tmp_path, [1, 2], "m", 1, moves.append))
     assert found == {1: "its process ended with code 5", 2: "unlucky"}

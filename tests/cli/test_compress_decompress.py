@@ -100,7 +100,10 @@ def test_conversions_are_reported(folder, capsys):
 def test_nothing_is_overwritten_without_force(folder, capsys):
     (folder / "a.lat").write_bytes(b"precious")
     assert run("compress", "a.png") == 1
-    assert capsys.readouterr().err == "pylatent: a.lat exists: --force overwrites it, -o names another output\n"
+    assert capsys.readouterr().err == (
+        "pylatent: a.png: a.lat exists: --force overwrites it, --skip-existing passes it over, -o names another output"
+        "\n"
+    )
     assert (folder / "a.lat").read_bytes() == b"precious"
     assert run("compress", "a.png", "--force") == 0
     assert run("decompress", "a.lat") == 1
@@ -110,7 +113,7 @@ def test_nothing_is_overwritten_without_force(folder, capsys):
 def test_two_inputs_of_one_name(folder, capsys):
     shutil.copy("sub/b.jpg", "a.jpg")
     assert run("compress", "a.jpg", "a.png", "--force") == 1
-    assert "a.lat has just been made from a.jpg" in capsys.readouterr().err
+    assert "a.png: a.lat is made from a.jpg already: give the inputs different names" in capsys.readouterr().err
     assert LatFile.read("a.lat").stream.size == (11, 30)
 
 
@@ -159,7 +162,7 @@ def test_one_bad_file_does_not_stop_the_others(folder, capsys):
         (["compress", "none.png"], 1, "pylatent: none.png: No such file or directory"),
         (["compress", "sub/notes.txt"], 1, "pylatent: sub/notes.txt: not a picture"),
         (["compress", "a.png", "-o", "none/x.lat", "--model", "nix"], 1, "pylatent: no model nix"),
-        (["compress", "a.png", "-q", "9"], 2, "--quality must be from 1 to 8 for fake-1, got 9"),
+        (["compress", "a.png", "-q", "9"], 2, "--quality: the quality must be from 1 to 8 for fake-1, got 9"),
         (["compress", "a.png", "-q", "1", "--target-bpp", "1"], 2, "only one of"),
         (["compress", "a.png", "-m", "fixed-1", "-q", "1"], 2, "fixed-1 has one fixed rate"),
         (["compress", "a.png", "--target-bpp", "0"], 2, "--target-bpp must be above 0, got 0"),
@@ -167,16 +170,30 @@ def test_one_bad_file_does_not_stop_the_others(folder, capsys):
         (["compress", "a.png", "--device", "abacus"], 2, "--device abacus cannot be used: "),
         (["compress", "a.png", "sub", "-o", "-"], 2, "one picture, not several"),
         (["compress", "a.png", "sub", "-o", "a.png"], 2, "-o must be a folder for several inputs"),
-        (["compress", "empty"], 2, "the folder empty holds no file to work on"),
+        (["compress", "empty"], 1, "there are no pictures in the folder empty"),
         (
             ["decompress", "a.png", "-o", "x.png"],
             1,
-            "pylatent: a.png: byte 0: not a .lat file: it begins 89 50 4e 47 0d 0a",
+            "pylatent: a.png: this is a PNG picture, not a .lat file: `pylatent compress` makes one of it",
         ),
         (["decompress", "cut.lat"], 1, "pylatent: cut.lat: byte 60: truncated"),
         (["decompress", "good.lat", "-o", "x.xyz"], 1, "pylatent: x.xyz: the extension '.xyz' names no picture format"),
         (["decompress", "other.lat"], 1, "pylatent: other.lat: model other-1 with hash"),
-        (["info", "a.png"], 1, "pylatent: a.png: byte 0: not a .lat file"),
+        (["info", "a.png"], 1, "pylatent: a.png: this is a PNG picture, not a .lat file"),
+        (["info", "sub"], 1, "there are no .lat files in the folder sub, but 1 picture"),
+        (["compress", "good.lat"], 1, "pylatent: good.lat: this is a .lat file already: `pylatent decompress` makes"),
+        (["compress", "a.png", "--refine-method", "ssl"], 2, "--refine-method is for refinement: give the steps"),
+        (["compress", "a.png", "--refine-lambda", "1"], 2, "--refine-lambda is for refinement"),
+        (["compress", "a.png", "--strict"], 2, "--strict is for --target-bpp and --target-psnr"),
+        (["compress", "a.png", "--force", "--skip-existing"], 2, "contradict each other"),
+        (["compress", "a.png", "--jobs", "2", "--device", "cuda"], 2, "--jobs is for the CPU"),
+        (["compress", "a.png", "--max-pixels", "599"], 1, "pylatent: a.png: 600 pixels are more than the limit of 599"),
+        (["compress", "a.png", "-o", "sub/notes.txt/"], 2, "a name that ends in a slash, but"),
+        (["compress", "-", "-o", "sub"], 2, "what comes from standard input has no name"),
+        (["decompress", "good.lat", "--model", "nix"], 1, "pylatent: no model nix"),
+        (["decompress", "good.lat", "--model", "fixed-1"], 1, "good.lat: the file was written by model fake-1 with"),
+        (["decompress", "good.lat", "-o", "x.png", "--format", "jpg"], 2, "name different formats"),
+        (["decompress", "good.lat", "--format", "xyz"], 1, "names no picture format"),
     ],
 )
 def test_failures_say_one_line_and_leave_nothing(folder, capsys, arguments, code, message):

@@ -87,12 +87,16 @@ def test_a_mismatch_fails_the_command(folder, models, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["photos", "-q", 9], 2, "--quality must be from 1 to 3 for tiny-1, got 9"),
-        (["missing.png"], 1, "missing.png: cannot be read"),
-        (["empty"], 2, "the folder empty holds no file"),
-        (["photos", "-q", 1, "--no-baselines", "--json", "no/such/folder.json"], 1, "No such file"),
+        (["photos", "-q", 9], 2, "the quality must be from 1 to 3 for tiny-1, got 9"),
+        (["missing.png"], 1, "missing.png: No such file or directory"),
+        (["empty"], 1, "there are no pictures in the folder empty"),
+        (["photos", "-q", 1, "--no-baselines", "--json", "no/such/folder.json"], 2, "there is no folder no/such"),
+        (["photos", "--json", "photos"], 2, "--json photos: this is a folder"),
+        (["photos", "--plot", "p.foo"], 2, "--plot must end in .png, .svg or .pdf, got p.foo"),
+        (["photos", "--refine-method", "ssl"], 2, "--refine-method is for refinement"),
+        (["photos/rgb_17x31.png", "--max-pixels", "526"], 1, "527 pixels are more than the limit of 526"),
     ],
-    ids=["quality", "missing", "empty", "unwritable"],
+    ids=["quality", "missing", "empty", "unwritable", "folder", "plot", "refinement", "pixels"],
 )
 def test_failures_are_one_line(folder, models, capsys, arguments, code, message):
     (folder / "empty").mkdir()

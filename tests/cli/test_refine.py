@@ -97,7 +97,7 @@ def test_ctrl_c_twice_gives_up(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--refine", "5", "--refine-method", "tanh"], "--refine-method must be one of atanh, linear"),
+        (["--refine", "5", "--refine-method", "tanh"], "--refine-method must be one of ssl, atanh, linear"),
         (["--time-budget", "0"], "--time-budget must be above 0"),
         (["--refine", "5", "--refine-lambda", "-1"], "--refine-lambda must be above 0"),
     ],

@@ -9,18 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from pylatent._files import write_bytes
-from pylatent.cli._report import misused
+from pylatent._files import is_picture, write_bytes
+from pylatent.archive.folder import Archive, is_archive
+from pylatent.archive.shard import Record, write_shard
+from pylatent.codecs.base import Codec
+from pylatent.codecs.latents import Latents
+from pylatent.coding.container import HASH_BYTES
+from pylatent.tasks.annotations import is_agar, is_voc, read_agar, read_voc
+from pylatent.tasks.data import Item, crops, folder_items
 
-if TYPE_CHECKING:
-    from pylatent.archive import Archive
-    from pylatent.codecs.base import Codec
-    from pylatent.codecs.latents import Latents
-    from pylatent.tasks.data import Item
+__all__ = ["Labelled", "is_archive", "labelled"]
 
 _BATCH = 16
 
@@ -71,10 +74,8 @@ def labelled(
 
     group: a regular expression; what it (or its first group) finds in a key is the key's group. Without it, that of a
     crop is its source picture, that of anything else itself. classes: those known to a head; by default those there
-    are. advance is told how many pictures are coded, of how many. Ends the command for a source that is none.
+    are. advance is told how many pictures are coded, of how many. Raises ValueError for a source that is none.
     """
-    from pylatent.archive import Archive
-
     groups: dict[str, str] = {}
     if is_archive(source):
         archive = Archive(source)
@@ -82,11 +83,11 @@ def labelled(
         archive, groups = _coded(source, codec, quality, work, advance)
     pairs = [(position, label) for position, label in enumerate(archive.labels()) if label is not None]
     if not pairs:
-        raise misused(f"{source} holds no labels: `pylatent archive create` takes them from folders' names")
+        raise ValueError(f"{source} holds no labels: `pylatent archive create` takes them from folders' names")
     names = sorted({label for _, label in pairs}) if classes is None else list(classes)
     unknown = sorted({label for _, label in pairs} - set(names))
     if unknown:
-        raise misused(f"{source} has labels that the head does not know: {', '.join(unknown[:5])}")
+        raise ValueError(f"{source} has labels that the head does not know: {', '.join(unknown[:5])}")
     numbers = {name: number for number, name in enumerate(names)}
     keys = [archive.key(position) for position, _ in pairs]
     found = [_group(key, group) if group else groups.get(key, key) for key in keys]
@@ -94,17 +95,10 @@ def labelled(
     return Labelled(archive, [position for position, _ in pairs], names, labels, found)
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a path is a shard or a folder of shards."""
-    from pylatent.archive.shard import SUFFIX
-
-    return path.suffix == SUFFIX or (path.is_dir() and any(path.glob(f"*{SUFFIX}")))
-
-
 def _group(key: str, pattern: str) -> str:
     found = re.search(pattern, key)
     if found is None:
-        raise misused(f"--group {pattern} finds nothing in the key {key}")
+        raise ValueError(f"--group {pattern} finds nothing in the key {key}")
     return found[1] if found.re.groups else found[0]
 
 
@@ -112,15 +106,12 @@ def _coded(
     source: Path, codec: Codec, quality: float | None, work: Path, advance: Callable[[int, int], None]
 ) -> tuple[Archive, dict[str, str]]:
     """The pictures of `source` as an archive in `work`, made if it is not there, and the groups of its keys."""
-    from pylatent.archive import Archive, Record, write_shard
-    from pylatent.coding.container import HASH_BYTES
-
     settings = {"source": str(source.resolve()), "model": codec.fingerprint().hex(), "quality": quality}
     shard, notes = work / "records.lats", work / "groups.json"
     if shard.exists() and notes.exists():
         content = json.loads(notes.read_text())
         if content["settings"] != settings:
-            raise misused(f"{work} was made from {content['settings']}: choose another folder with -o")
+            raise ValueError(f"{work} was made from {content['settings']}: choose another folder with -o")
         return Archive(shard), content["groups"]
     work.mkdir(parents=True, exist_ok=True)
     items, total = _items(source)
@@ -138,18 +129,14 @@ def _coded(
 
 def _items(source: Path) -> tuple[Iterator[Item], int]:
     """Letterboxed pictures of a folder in one of three layouts, and how many there are about."""
-    from pylatent.cli.compress import is_picture
-    from pylatent.tasks.annotations import is_agar, is_voc, read_agar, read_voc
-    from pylatent.tasks.data import crops, folder_items
-
     if not source.is_dir():
-        raise misused(f"{source} is neither an archive nor a folder")
+        raise ValueError(f"{source} is neither an archive nor a folder")
     if is_voc(source) or is_agar(source):
         annotated = read_voc(source) if is_voc(source) else read_agar(source)
         return crops(annotated), sum(len(picture.boxes) for picture in annotated)
     paths = sorted(path for path in source.glob("*/**/*") if is_picture(path) and path.is_file())
     if not paths:
-        raise misused(
+        raise ValueError(
             f"{source} is no archive, no Pascal VOC or AGAR data set, and has no folders of pictures named as classes"
         )
     return folder_items(source, paths), len(paths)
@@ -161,8 +148,6 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _pixels(batch: Sequence[Item]):  # type: ignore[no-untyped-def]
-    import torch
-
+def _pixels(batch: Sequence[Item]) -> Tensor:
     arrays = np.stack([np.asarray(item.picture) for item in batch])
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous().float() / 255

@@ -1,20 +1,19 @@
-"""What `pylatent classify` does: archives and .lat files -> rows of labels, in batches; failures are collected."""
+"""Labels from latents: archives and .lat files -> rows, in batches; failures are collected."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from pylatent import zoo
-from pylatent.archive import Archive, Failure, decode_batches
-from pylatent.cli._batch import find_jobs
-from pylatent.cli._label_table import Row
-from pylatent.cli._labelled import is_archive
-from pylatent.cli._report import misused
-from pylatent.cli.classify import Unlabelled
+from pylatent.archive.decode import decode_batches
+from pylatent.archive.folder import Archive
+from pylatent.archive.reader import Failure
 from pylatent.codecs.base import Codec
 from pylatent.codecs.latents import Latents
 from pylatent.coding.container import LatFile
@@ -24,33 +23,54 @@ from pylatent.tasks import load_head
 _WAITING = 16  # batches' worth of files of all sizes that wait for more of their size
 
 
+class Row(NamedTuple):
+    """A labelled picture; `label` is what the archive says, `confidence` the probability of `predicted`."""
+
+    key: str
+    label: str | None
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """A picture, or a part of an archive, that got no label."""
+
+    source: str
+    key: str
+    reason: str
+
+
 class Labels:
     """Iterates over lists of rows, each once; afterwards `failures` holds what got no label.
 
-    head: path of a head file (ModelError). inputs: archives, .lat files, folders of them; ends the command for others.
+    head: path of a head file (ModelError). archives: folders of shards, and shards. files: .lat files, whose bytes
+    `read` gives. batch: pictures decoded together. threads: CPU threads of the coder.
     """
 
-    def __init__(self, head: Path, inputs: Sequence[Path], *, batch: int, threads: int | None) -> None:
+    def __init__(
+        self,
+        head: Path,
+        archives: Sequence[Path],
+        files: Sequence[Path] = (),
+        *,
+        batch: int = 64,
+        threads: int | None = None,
+        read: Callable[[Path], bytes] = Path.read_bytes,
+    ) -> None:
         self.head, self.header = load_head(head)
-        self.batch, self.threads = batch, threads
+        self.batch, self.threads, self.read = batch, threads, read
         self.failures: list[Unlabelled] = []
         self.done = 0
         broken: list[Failure] = []
         self.archives = []
-        for path in (path for path in inputs if is_archive(path)):
+        for path in archives:
             try:
                 self.archives.append(Archive(path, failures=broken))
-            except PylatentError as error:  # it mixes models
+            except (PylatentError, OSError) as error:  # it mixes models, or is not there
                 broken.append(Failure(str(path), None, str(error)))
         self._add(broken)
-        others = [path for path in inputs if not is_archive(path)]
-        for path in others:
-            if path.is_file() and path.suffix.lower() != ".lat":
-                raise misused(
-                    f"{path} is neither an archive nor a .lat file: `pylatent compress` makes one of a picture"
-                )
-        jobs = find_jobs(others, None, "", lambda path: path.suffix.lower() == ".lat") if others else []
-        self.files = [job.source for job in jobs]
+        self.files = list(files)
         self.total = sum(len(archive) for archive in self.archives) + len(self.files)
 
     def __iter__(self) -> Iterator[list[Row]]:
@@ -80,7 +100,7 @@ class Labels:
         count = 0
         for path in self.files:
             try:
-                file = LatFile.read(path)
+                file = LatFile.from_bytes(self.read(path))
             except (PylatentError, OSError) as error:
                 self._fail(path, error)
                 continue

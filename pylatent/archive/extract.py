@@ -1,0 +1,94 @@
+"""Records out of an archive, as the bytes of files: those of some keys, or all, damaged ones as failures."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from pylatent.archive.folder import Archive, shard_files
+from pylatent.archive.reader import Failure, map_file, read_header
+from pylatent.archive.recover import records
+from pylatent.archive.shard import Record
+from pylatent.coding.container import LatFile
+from pylatent.errors import FormatError, MismatchError
+
+
+def chosen(archive: Archive, keys: Sequence[str]) -> Iterator[Record | Failure]:
+    """The records of some keys, in their order."""
+    for key in keys:
+        position = archive.find(key)
+        if position is None:
+            text = f"{archive.path} has no record {key!r}; `pylatent archive ls` lists the keys"
+            yield Failure(str(archive.path), key, text)
+            continue
+        try:
+            yield archive[position]
+        except FormatError as error:
+            yield Failure(archive.source(position), key, str(error))
+
+
+def everything(path: Path, *, recover: bool = False) -> Iterator[Record | Failure]:
+    """All records of a folder of shards, or of one; with `recover`, damaged shards are read from the front."""
+    for file in shard_files(path):
+        yield from records(file, recover=recover)
+
+
+def model_of(path: Path) -> tuple[str, bytes]:
+    """Name and hash of the model of all shards whose headers are legible; FormatError, MismatchError."""
+    models = set()
+    reason = ""
+    for file in shard_files(path):
+        try:
+            header = read_header(map_file(file))
+            models.add((header.model, header.model_hash))
+        except FormatError as error:
+            reason = f"{file}: {error}"
+    if len(models) > 1:
+        raise MismatchError(f"{path} mixes models: {', '.join(sorted(name for name, _ in models))}")
+    if not models:
+        raise FormatError(reason)
+    return models.pop()
+
+
+def converter(suffix: str, model: str, model_hash: bytes) -> Callable[[Record], bytes]:
+    """Makes the bytes of a file of a record: `.lat`, or a picture's. ImageError for unknown formats, ModelError."""
+    if suffix == ".lat":
+        return lambda record: LatFile(model, model_hash, record.stream).to_bytes()
+    from pylatent import images, zoo
+
+    format = images.format_of(f"-{suffix}")
+    codec = zoo.find(model, model_hash)
+    return lambda record: images.to_bytes(images.to_image(codec.decompress([record.stream])[0]), format)
+
+
+class TarWriter:
+    """A WebDataset tar that is written from front to end: for each record its file, and its label as `.cls`.
+
+    In the block, `add` writes; the tar is complete when the block has ended. Times and owners are zero, so the bytes
+    depend on the records alone.
+    """
+
+    def __init__(self, file: BinaryIO, suffix: str) -> None:
+        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._suffix = suffix
+
+    def __enter__(self) -> TarWriter:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if kind is None:
+            self._tar.close()
+
+    def add(self, record: Record, data: bytes) -> None:
+        self._add(record.key + self._suffix, data)
+        if record.label is not None:
+            self._add(f"{record.key}.cls", record.label.encode())
+
+    def _add(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+        self._tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all

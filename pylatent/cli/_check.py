@@ -1,0 +1,78 @@
+"""Checks of options that several verbs have: one line and exit code 2, where possible before torch is imported."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pylatent._quality import check_quality
+from pylatent.cli._inputs import STREAM
+from pylatent.cli._report import misused
+
+
+def check_model(
+    model: str, qualities: Sequence[float | None] = (), *, target: float | None = None, refined: bool = False
+) -> None:
+    """Ends the command unless the model has the qualities, and can meet a target; ModelError if there is no model."""
+    from pylatent import zoo
+
+    header = zoo.read_header(zoo.path_of(model))
+    if header.qualities is None and target is not None and not refined:
+        raise misused(f"model {header.name} has one fixed rate: a target needs --refine")
+    for quality in qualities:
+        try:
+            check_quality(header.name, header.qualities, quality)
+        except ValueError as error:
+            raise misused(f"--quality: {error}") from None
+
+
+def check_device(device: str) -> None:
+    """Ends the command if torch cannot use `device`."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise misused(f"--device {device} cannot be used: {reason}") from None
+
+
+def check_name(name: str) -> None:
+    """Ends the command if no model can have this name."""
+    from pylatent.coding.container import check_model_name
+
+    try:
+        check_model_name(name)
+    except ValueError as error:
+        raise misused(str(error)) from None
+
+
+def check_positive(**options: float | None) -> None:
+    """Ends the command unless every option that is given is a number above 0."""
+    for name, value in options.items():
+        if value is not None and not 0 < value < math.inf:
+            raise misused(f"--{name.replace('_', '-')} must be above 0, got {value:g}")
+
+
+def check_terminal(target: Path) -> None:
+    """Ends the command where binary data would go to a terminal."""
+    if target == STREAM and sys.stdout.isatty():
+        raise misused("not writing binary data to a terminal: give -o, or redirect standard output")
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Ends the command unless a report can be written there: hours of work may come before it."""
+    if path is None or path == STREAM:
+        return
+    folder = path.parent
+    if not folder.is_dir():
+        raise misused(f"{option} {path}: there is no folder {folder}")
+    if path.is_dir():
+        raise misused(f"{option} {path}: this is a folder")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise misused(f"{option} {path}: it may not be written")

@@ -1,0 +1,36 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Pass over inputs whose outputs exist: finish what an earlier run left.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; all cores by default.", min=1)]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", "-j", min=1, help="Processes that share the files, each with one thread: for small pictures."
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="Where the networks run: cpu, cuda, cuda:1 ...")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent models list`) or file.")]
+Quality = Annotated[
+    float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels", min=1, help="Refuse pictures of more pixels; Pillow's limit, about 179 million, by default."
+    ),
+]
+RefineMethod = Annotated[
+    str | None, typer.Option("--refine-method", help="ssl (default), atanh, linear, cosine, straight-through or noise.")
+]
+Head = Annotated[Path, typer.Option("--head", help="Head file that `pylatent train classifier` made.")]
