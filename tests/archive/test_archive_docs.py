@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "archives.md").read_text(encoding="utf-8")
 
 
-def make_shards(folder, numbers, model, workers, advance):
+def make_shards(folder, numbers, model, workers, advance, max_pixels):
     for number in numbers:
         yield number, make_shard(zoo.shared(model), folder, number, advance=advance)
 

@@ -30,7 +30,7 @@ def here(monkeypatch):
     """Shards are made in this process; the list holds the numbers of those that were."""
     made = []
 
-    def make_shards(folder, numbers, model, workers, advance):
+    def make_shards(folder, numbers, model, workers, advance, max_pixels):
         for number in numbers:
             made.append(number)
             yield number, make_shard(zoo.shared(model), folder, number, advance=advance)
@@ -235,7 +235,7 @@ def test_what_is_refused(tmp_path, pictures, model, here):
     with pytest.raises(FormatError, match=r"1 keys are there twice, such as 'class0/03' from .*03\.jpg and .*03\.png"):
         run.create(tmp_path / "a", [pictures], model=model)
     assert run.create(tmp_path / "a", [pictures], model=model, keep_extensions=True).records == 19
-    with pytest.raises(ValueError, match="`quality` must be from 1 to 4"):
+    with pytest.raises(ValueError, match="the quality must be from 1 to 4"):
         run.create(tmp_path / "b", [pictures], model=model, quality=5)
     with pytest.raises(MismatchError, match=r"is made with quality 4\.0, not 2"):
         run.create(tmp_path / "a", model=model, quality=2)
