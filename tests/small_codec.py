@@ -4,6 +4,7 @@ import torch
 
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
 from pylatent.codecs.nested import NestedCodec
+from pylatent.codecs.residual import ResidualHyperprior
 
 
 def make_codec(architecture=MeanScaleHyperprior, *, gains=4, seed=0):
@@ -35,6 +36,20 @@ def make_nested(levels, prior="logistic", *, seed=0, **options):
             h_s[-1].bias[:width].add_(torch.linspace(2, 6, width))
         codec.gain.copy_(torch.linspace(0.5, 2, 4)[:, None].expand(-1, 10))
         codec.inverse_gain.copy_(1 / codec.gain)
+    codec.fit_prior()
+    codec.update()
+    return codec
+
+
+def make_residual(*, seed=0):
+    """The same for a residual hyperprior with qualities 1 to 3."""
+    torch.manual_seed(seed)
+    codec = ResidualHyperprior((6, 8, 10), M=12, N=8, hyper=(8, 10), lambdas=(0.001, 0.01, 0.1)).eval()
+    with torch.no_grad():
+        codec.g_a[-1].weight.mul_(4)
+        codec.h_a[-1].weight.mul_(10)
+        codec.h_s[-1].weight.mul_(6)
+        codec.h_s[-1].bias[:12].add_(torch.linspace(2, 6, 12))
     codec.fit_prior()
     codec.update()
     return codec

@@ -4,13 +4,15 @@ from pylatent.codecs.base import Codec
 from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.nested import NestedCodec
+from pylatent.codecs.residual import ResidualHyperprior
 from pylatent.codecs.steps import Part, Step, checkerboard
 from pylatent.codecs.walk import Done
 from pylatent.coding.container import Bitstream
 
 # Those that a model file may name.
 ARCHITECTURES: dict[str, type[Codec]] = {
-    architecture.__name__: architecture for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec)
+    architecture.__name__: architecture
+    for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec, ResidualHyperprior)
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Parameters",
     "Part",
     "Rated",
+    "ResidualHyperprior",
     "ScaleHyperprior",
     "Step",
     "checkerboard",

@@ -23,8 +23,6 @@ from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import reach, run_tiled
 from pylatent.codecs.walk import Done
 
-_PIXEL_TILE = 1024
-_LATENT_TILE = 64
 _HYPER_TILE = 256
 _HYPER_LATENT_TILE = 128  # in positions of the level that is predicted
 
@@ -46,6 +44,7 @@ class Chain(Codec):
     """
 
     alignment = 16
+    pixel_tile = 1024  # side of the transforms' tiles in pixels, a multiple of `alignment`
     g_a: nn.Sequential
     g_s: nn.Sequential
     gain: nn.Parameter | None
@@ -92,7 +91,7 @@ class Chain(Codec):
 
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
         scale, halo = reach(self.g_a)
-        y = run_tiled(self._g_a, x, tile=_PIXEL_TILE, halo=halo, scale=scale)
+        y = run_tiled(self._g_a, x, tile=self.pixel_tile, halo=halo, scale=scale)
         if quality is not None:
             y = y * self._gain(self.gain, quality)
         return self.levels_above(y)
@@ -112,7 +111,7 @@ class Chain(Codec):
         if quality is not None:
             y_hat = y_hat * self._gain(self.inverse_gain, quality)
         scale, halo = reach(self.g_s)
-        return run_tiled(self._g_s, y_hat, tile=_LATENT_TILE, halo=halo, scale=scale)
+        return run_tiled(self._g_s, y_hat, tile=self.pixel_tile // self.alignment, halo=halo, scale=scale)
 
     def _g_a(self, x: Tensor) -> Tensor:
         features = self.g_a[:-1](x)

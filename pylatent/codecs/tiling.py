@@ -23,17 +23,19 @@ def _spans(length: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, i
 
 
 def reach(network: nn.Sequential) -> tuple[Fraction, int]:
-    """(factor by which the sides grow, halo in inputs) of a network of convolutions and pointwise layers.
+    """(factor by which the sides grow, halo in inputs) of a network of convolutions, shuffles and pointwise layers.
 
     The halo is how far from a position its inputs lie, taken up to a multiple of the factor by which the sides shrink.
     """
-    return _reach(
-        tuple(
-            (isinstance(module, nn.ConvTranspose2d), module.kernel_size[0], module.stride[0])
-            for module in network
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-        )
-    )
+    layers = []
+    for module in network.modules():  # those of a residual block in the order of its longest path
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            layers.append((isinstance(module, nn.ConvTranspose2d), module.kernel_size[0], module.stride[0]))
+        elif isinstance(module, nn.PixelShuffle):
+            layers.append((True, 1, module.upscale_factor))
+        elif isinstance(module, nn.PixelUnshuffle):
+            layers.append((False, 1, module.downscale_factor))
+    return _reach(tuple(layers))
 
 
 @lru_cache  # fractions take their time, as much as a small picture's symbols

@@ -4,5 +4,14 @@ from pylatent.layers.deformable import DeformableAlignment, DeformConv2d
 from pylatent.layers.gated_fusion import GatedFusion
 from pylatent.layers.gdn import GDN
 from pylatent.layers.neighbourhood import NeighbourhoodAttention, NeighbourhoodBlock
+from pylatent.layers.residual import ClippedResidualBlock
 
-__all__ = ["GDN", "DeformConv2d", "DeformableAlignment", "GatedFusion", "NeighbourhoodAttention", "NeighbourhoodBlock"]
+__all__ = [
+    "GDN",
+    "ClippedResidualBlock",
+    "DeformConv2d",
+    "DeformableAlignment",
+    "GatedFusion",
+    "NeighbourhoodAttention",
+    "NeighbourhoodBlock",
+]

@@ -89,7 +89,7 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
         raise KeyError(f"it has unknown weights {', '.join(sorted(found.unexpected_keys))}")
     codec.load_coding_state(coding)
     codec.name = header.name
-    codec.lambdas = _lambdas(header.card)
+    codec.lambdas = _lambdas(header.card) or codec.lambdas
     return codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
 
 

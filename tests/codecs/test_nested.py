@@ -140,7 +140,7 @@ def test_bytes_depend_on_the_latents_alone(nested, monkeypatch):
 def test_large_pictures_are_analysed_in_tiles(nested, monkeypatch):
     x = picture(200, 130)
     whole = nested.analyze(x).levels
-    monkeypatch.setattr("pylatent.codecs.chain._PIXEL_TILE", 64)
+    monkeypatch.setattr(nested, "pixel_tile", 64)
     monkeypatch.setattr("pylatent.codecs.chain._HYPER_TILE", 4)
     for a, b in zip(nested.analyze(x).levels, whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
