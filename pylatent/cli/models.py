@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent.cli._check import check_name
-from pylatent.cli._report import bytes_text, complain, failures_reported
+from pylatent.cli._report import bytes_text, complain, failures_reported, misused
 
 if TYPE_CHECKING:
     from pylatent.zoo import ModelInfo
@@ -45,9 +45,13 @@ def add(path: Annotated[Path, typer.Argument(help="A model file (.safetensors) t
 @app.command("import")
 def import_checkpoint(
     path: Annotated[
-        Path, typer.Argument(help="A PyTorch checkpoint of CompressAI's mbt2018-mean or bmshj2018-hyperprior.")
+        Path,
+        typer.Argument(help="A checkpoint of CompressAI's mbt2018-mean or bmshj2018-hyperprior, or ours."),
     ],
     name: Annotated[str, typer.Argument(help="The model's new name, such as mbt2018-mean-3.")],
+    lambdas: Annotated[
+        str | None, typer.Option(help="Weights of 255² MSE that it was trained with, one a quality: 0.0018,0.0035,….")
+    ] = None,
 ) -> None:
     """Convert a published checkpoint to a model that pylatent codes with, and install it."""
     check_name(name)
@@ -55,7 +59,7 @@ def import_checkpoint(
         from pylatent import zoo
 
         known = zoo.installed(name)
-        info = zoo.import_checkpoint(path, name)
+        info = zoo.import_checkpoint(path, name, lambdas=_numbers("--lambdas", lambdas))
         print(f"{_done(known, info, 'imported')}: {info.path}")
 
 
@@ -67,6 +71,13 @@ def remove(name: Annotated[str, typer.Argument(help="Name of a model that was ad
 
         info = zoo.remove(name)
         print(f"removed {info.name}: {info.path}")
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise misused(f"{option} must be numbers with commas between them, got {text}") from None
 
 
 def _done(known: ModelInfo | None, info: ModelInfo, verb: str) -> str:

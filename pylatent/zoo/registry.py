@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from pylatent.zoo.header import SUFFIX, Header, read_header
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
-    from pylatent.codecs.hyperprior import Hyperprior
+    from pylatent.codecs.chain import Chain
 
 ALIASES = {"default": "default-1"}
 _SHIPPED = Path(__file__).parent / "weights"
@@ -134,8 +135,17 @@ def add(path: str | os.PathLike[str]) -> ModelInfo:
     return _install(header, Path(path).read_bytes())
 
 
-def import_checkpoint(path: str | os.PathLike[str], name: str, *, card: dict[str, Any] | None = None) -> ModelInfo:
-    """Make a model of a CompressAI checkpoint (mbt2018-mean or bmshj2018-hyperprior) and install it as `name`.
+def import_checkpoint(
+    path: str | os.PathLike[str],
+    name: str,
+    *,
+    lambdas: Sequence[float] | None = None,
+    card: dict[str, Any] | None = None,
+) -> ModelInfo:
+    """Make a model of a checkpoint and install it as `name`.
+
+    It is one of CompressAI's mbt2018-mean or bmshj2018-hyperprior, or of our ResidualHyperprior. lambdas: weights of
+    255² MSE that it was trained with, one a quality; those of a safetensors file's metadata if not given.
 
     Integer tables in the checkpoint are kept, others are built; the exact parameter network is built once, here. Where
     the same weights are installed under that name already, nothing is done. Raises ModelError, OSError.
@@ -143,16 +153,30 @@ def import_checkpoint(path: str | os.PathLike[str], name: str, *, card: dict[str
     from pylatent.zoo.store import model_bytes
 
     _refuse_alias(name)
-    codec = codec_from_checkpoint(path)
-    return _install(*model_bytes(codec, name=name, card=card or {"imported from": Path(path).name}))
+    codec = codec_from_checkpoint(path, lambdas)
+    card = card or {"imported from": Path(path).name}
+    if codec.lambdas is not None:
+        card = {**card, "recipe": {"lambdas": list(codec.lambdas)}}
+    return _install(*model_bytes(codec, name=name, card=card))
 
 
-def codec_from_checkpoint(path: str | os.PathLike[str]) -> Hyperprior:
-    """A codec ready for coding from a CompressAI checkpoint file. Raises ModelError."""
-    from pylatent.codecs.state_dicts import hyperprior_from_compressai
-    from pylatent.zoo.store import read_checkpoint
+def codec_from_checkpoint(path: str | os.PathLike[str], lambdas: Sequence[float] | None = None) -> Chain:
+    """A codec ready for coding from a checkpoint file, as `import_checkpoint` takes it. Raises ModelError."""
+    from pylatent.codecs.residual import residual_from_state_dict
+    from pylatent.codecs.state_dicts import from_compressai, hyperprior_from_compressai
+    from pylatent.zoo.store import read_checkpoint, read_lambdas
 
-    codec, tables = hyperprior_from_compressai(read_checkpoint(Path(path)))
+    state, known = read_checkpoint(Path(path)), tuple(lambdas or read_lambdas(Path(path)))
+    parameters = from_compressai(state)
+    if any(name.endswith(".conv1.weight") for name in parameters):
+        residual = residual_from_state_dict(parameters, known)
+        residual.fit_prior()
+        residual.update()
+        return residual
+    codec, tables = hyperprior_from_compressai(state)
+    if known and len(known) != (1 if codec.gain is None else len(codec.gain)):
+        raise ModelError(f"the checkpoint has {codec.qualities or 'a fixed rate'}, but {len(known)} lambdas are given")
+    codec.lambdas = known or None
     codec.update(tables)
     return codec
 

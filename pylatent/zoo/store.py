@@ -98,6 +98,17 @@ def _stored_as_integers(codec: Codec) -> set[str]:
     return {f"{name}.{key}" for name, network in codec.exact_networks.items() for key in network.state_dict()}
 
 
+def read_lambdas(path: Path) -> tuple[float, ...]:
+    """The weights of the distortion that a safetensors checkpoint's metadata give as "lambdas", numbers and spaces."""
+    if path.suffix != SUFFIX:
+        return ()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return tuple(float(value) for value in (file.metadata() or {}).get("lambdas", "").split())
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path} has metadata that cannot be read: {error}") from error
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Tensors of a published checkpoint: safetensors, or PyTorch's format with code refused.
 

@@ -40,6 +40,11 @@ def test_add_and_list(tmp_path, capsys):
         (["import", "none.pth", "x-1"], 1, "none.pth cannot be read as a checkpoint"),
         (["import", "text.safetensors", "x-1"], 1, "text.safetensors cannot be read as a checkpoint"),
         (["import", "none.pth", "x 1"], 2, "a model's name must be 1..64 letters"),
+        (
+            ["import", "none.pth", "x-1", "--lambdas", "1;2"],
+            2,
+            "must be numbers with commas between them, got 1;2",
+        ),
     ],
 )
 def test_failures_say_one_line(tmp_path, capsys, arguments, code, message):

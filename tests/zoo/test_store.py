@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from small_codec import make_codec, picture
+from small_codec import make_codec, make_residual, picture
 
 from pylatent import ModelError, zoo
 from pylatent.codecs import MeanScaleHyperprior, ScaleHyperprior
@@ -123,6 +123,38 @@ def test_importing_a_checkpoint(home, tmp_path, architecture, suffix):
     torch.testing.assert_close(
         loaded.decompress(loaded.compress(x)), codec.decompress(codec.compress(x)), rtol=0, atol=0.05
     )
+
+
+def test_importing_a_residual_hyperprior(home, tmp_path):
+    codec = make_residual()
+    state = {name: value.half() for name, value in codec.state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors", {"lambdas": "0.001 0.01 0.1"})
+    torch.save(state, tmp_path / "b.pth")
+    for path, lambdas in (("a.safetensors", None), ("a.safetensors", [0.1, 0.2, 0.4]), ("b.pth", [0.1, 0.2, 0.4])):
+        name = f"{path[0]}-{len(lambdas or ())}"
+        info = zoo.import_checkpoint(tmp_path / path, name, lambdas=lambdas)
+        loaded = zoo.load(name)
+        assert loaded.lambdas == (tuple(lambdas) if lambdas else codec.lambdas)
+        assert info.header.architecture == "ResidualHyperprior"
+        x = picture(32, 32)
+        torch.testing.assert_close(
+            loaded.decompress(loaded.compress(x, 3)), codec.decompress(codec.compress(x, 3)), rtol=0, atol=0.1
+        )
+    with pytest.raises(ModelError, match="gains for 3 qualities, but 0 lambdas"):
+        zoo.import_checkpoint(tmp_path / "b.pth", "c-1")
+    with pytest.raises(ModelError, match="3 qualities, but 2 lambdas"):
+        zoo.import_checkpoint(tmp_path / "a.safetensors", "c-1", lambdas=[1, 2])
+
+
+def test_lambdas_of_an_imported_hyperprior(home, tmp_path):
+    save_file(make_codec(gains=0).state_dict(), tmp_path / "a.safetensors", {"lambdas": "0.013"})
+    save_file(make_codec().state_dict(), tmp_path / "b.safetensors", {"lambdas": "0.1 zwei"})
+    zoo.import_checkpoint(tmp_path / "a.safetensors", "a-1")
+    assert zoo.load("a-1").lambdas == (0.013,)
+    with pytest.raises(ModelError, match="a fixed rate, but 2 lambdas are given"):
+        zoo.import_checkpoint(tmp_path / "a.safetensors", "a-2", lambdas=[1, 2])
+    with pytest.raises(ModelError, match="has metadata that cannot be read"):
+        zoo.import_checkpoint(tmp_path / "b.safetensors", "b-1")
 
 
 def test_old_names_of_the_entropy_bottleneck(home, tmp_path):
