@@ -9,6 +9,7 @@ void bind_deform_conv2d(py::module_& m);
 void bind_exact_conv(py::module_& m);
 void bind_gated_fusion(py::module_& m);
 void bind_gaussian_bits(py::module_& m);
+void bind_integer_synthesis(py::module_& m);
 void bind_rans_compat(py::module_& m);
 void bind_rans(py::module_& m);
 void bind_sga(py::module_& m);
@@ -26,6 +27,7 @@ PYBIND11_MODULE(_C, m) {
   pylatent::bind_exact_conv(m);
   pylatent::bind_gated_fusion(m);
   pylatent::bind_gaussian_bits(m);
+  pylatent::bind_integer_synthesis(m);
   pylatent::bind_rans_compat(m);
   pylatent::bind_rans(m);
   pylatent::bind_sga(m);

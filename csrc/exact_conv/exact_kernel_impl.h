@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "common/unroll.h"
 #include "exact_conv/exact_kernel.h"
 
 namespace pylatent::exact {
@@ -46,26 +47,34 @@ void sum_products(const Tile<int16_t>& tile, int first, int64_t delta, const int
                   int32_t (&out)[kPixels][V * S::width]) {
   using I = typename S::I;
   I sums[kPixels][V];  // in registers
+  PYLATENT_UNROLL
   for (int v = 0; v < V; ++v) {
     const I start = bias == nullptr ? S::set_int(0) : S::load(bias + v * S::width);
+    PYLATENT_UNROLL
     for (int m = 0; m < kPixels; ++m) sums[m][v] = start;
   }
   const int16_t* weights = tile.weights + 2 * first;
   const int64_t stride = 2 * tile.units * kUnit;
   for (int64_t tap = 0; tap < tile.tap_count; ++tap) {
     const int16_t* a[kPixels];
+    PYLATENT_UNROLL
     for (int m = 0; m < kPixels; ++m) a[m] = tile.pixels[m] + tile.taps[tap] + delta;
     for (int64_t channel = 0; channel < tile.channels; channel += 2) {
       I w[V];
+      PYLATENT_UNROLL
       for (int v = 0; v < V; ++v) w[v] = S::load_pairs(weights + 2 * v * S::width);
+      PYLATENT_UNROLL
       for (int m = 0; m < kPixels; ++m) {
         const I pair = S::pair(a[m] + channel);
+        PYLATENT_UNROLL
         for (int v = 0; v < V; ++v) sums[m][v] = S::dot(sums[m][v], pair, w[v]);
       }
       weights += stride;
     }
   }
+  PYLATENT_UNROLL
   for (int m = 0; m < kPixels; ++m) {
+    PYLATENT_UNROLL
     for (int v = 0; v < V; ++v) S::store(out[m] + v * S::width, sums[m][v]);
   }
 }
@@ -127,6 +136,21 @@ int32_t all_units(const Tile<int16_t>& tile) {
     most = std::max(most, Pass<S, V>::run(tile, first));
   }
   return most;
+}
+
+// The same for vectors of a unit.
+template <template <class, int> class Pass, class S>
+int32_t by_units(const Tile<int16_t>& tile) {
+  switch (tile.units) {
+    case 1:
+      return Pass<S, 1>::run(tile, 0);
+    case 2:
+      return Pass<S, 2>::run(tile, 0);
+    case 3:
+      return Pass<S, 3>::run(tile, 0);
+    default:
+      return Pass<S, 4>::run(tile, 0);
+  }
 }
 
 // In float64: every product and sum is an integer below 2^53.

@@ -1,10 +1,9 @@
-// What the kernels with and without VNNI share: a unit is a vector, a block at most four.
+// The lanes of the kernels for AVX-512, with and without VNNI.
 #pragma once
 
 #include <cstring>
 
 #include "common/simd_avx512.h"
-#include "exact_conv/exact_kernel_impl.h"
 
 namespace pylatent::exact {
 namespace {
@@ -19,19 +18,15 @@ struct Lanes512 : Avx512 {
   static I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
 };
 
-template <template <class, int> class Pass, class S>
-int32_t by_units(const Tile<int16_t>& tile) {
-  switch (tile.units) {
-    case 1:
-      return Pass<S, 1>::run(tile, 0);
-    case 2:
-      return Pass<S, 2>::run(tile, 0);
-    case 3:
-      return Pass<S, 3>::run(tile, 0);
-    default:
-      return Pass<S, 4>::run(tile, 0);
-  }
-}
+struct LanesMadd512 : Lanes512 {
+  static I dot(I sum, I a, I w) { return add(sum, _mm512_madd_epi16(a, w)); }
+};
+
+#ifdef __AVX512VNNI__
+struct LanesVnni512 : Lanes512 {
+  static I dot(I sum, I a, I w) { return _mm512_dpwssd_epi32(sum, a, w); }
+};
+#endif
 
 }  // namespace
 }  // namespace pylatent::exact

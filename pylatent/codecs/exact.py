@@ -77,12 +77,15 @@ class ExactNetwork:
 
     @staticmethod
     def _apply(layer: ExactLayer, values: Tensor) -> Tensor:
-        weight, bias = layer.weight.to(values.device), layer.bias.to(values.device)
-        if layer.transposed:
-            sums = F.conv_transpose2d(values, weight, bias, layer.stride, layer.padding, layer.output_padding)
-        else:
-            sums = F.conv2d(values, weight, bias, layer.stride, layer.padding)
-        sums = torch.round(sums)  # undoes the error of a fast convolution algorithm, if a device chose one
+        sums = integer_sums(
+            values,
+            layer.weight.to(values.device),
+            layer.bias.to(values.device),
+            stride=layer.stride,
+            padding=layer.padding,
+            output_padding=layer.output_padding,
+            transposed=layer.transposed,
+        )
         if layer.slope != 1 << _SLOPE_BITS:
             negative = sums * (layer.slope / (1 << _SLOPE_BITS))
             sums = torch.where(sums < 0, negative, sums)
@@ -108,6 +111,24 @@ class ExactNetwork:
                 )
             layers.append(replace(layer, weight=weight, bias=bias))
         return ExactNetwork(layers)
+
+
+def integer_sums(
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+    transposed: bool = False,
+) -> Tensor:
+    """A convolution of integers in float64 whose sums stay below 2^53: exact."""
+    if transposed:
+        sums = F.conv_transpose2d(values, weight, bias, stride, padding, output_padding)
+    else:
+        sums = F.conv2d(values, weight, bias, stride, padding)
+    return torch.round(sums)  # undoes the error of a fast convolution algorithm, if a device chose one
 
 
 def exact_layers(network: nn.Sequential) -> list[ExactLayer]:

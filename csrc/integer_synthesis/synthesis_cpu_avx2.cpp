@@ -1,0 +1,38 @@
+#ifdef PYLATENT_AVX2
+#include "exact_conv/exact_lanes_avx2.h"
+#include "integer_synthesis/synthesis_kernel_impl.h"
+
+namespace pylatent::integers {
+namespace {
+
+struct Lanes : exact::Lanes256 {
+  static I multiply_high(I s, I m) {
+    const I half = _mm256_set1_epi64x(INT64_C(1) << 31);
+    const I even = _mm256_add_epi64(_mm256_mul_epi32(s, m), half);
+    const I odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(s, 32), _mm256_srli_epi64(m, 32)), half);
+    return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  }
+  static I by_sign(I s, I a, I b) { return _mm256_blendv_epi8(b, a, _mm256_srai_epi32(s, 31)); }
+  static I load_short(const int16_t* p) {
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static void store_short(int16_t* p, I x) {
+    const __m128i low = _mm256_castsi256_si128(x), high = _mm256_extracti128_si256(x, 1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(low, high));
+  }
+
+  using H = __m256i;
+  static constexpr int short_width = 16;
+  static H load_h(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static void store_h(int16_t* p, H x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  static H add_h(H a, H b) { return _mm256_add_epi16(a, b); }
+  static H subtract_h(H a, H b) { return _mm256_sub_epi16(a, b); }
+};
+
+}  // namespace
+
+// The sums of one unit fill 12 of the 16 registers.
+Kernels avx2_kernels() { return {multiply<Lanes, 2>, spread<Lanes>, finish3<Lanes>, finish1<Lanes>}; }
+
+}  // namespace pylatent::integers
+#endif

@@ -1,0 +1,67 @@
+// The kernels of one SIMD level: what a layer does to some tiles of a row.
+//
+// A 3x3 convolution is Winograd's F(2x2, 3x3) in integers: a tile of 2x2 outputs takes 4x4 inputs d. With
+//   spread    V = B^T d B                         (16 numbers of 16 bits a channel: inputs have 14)
+//   multiply  M = sum over channels of U V        (for each of the 16 positions; U is 4 G w G^T)
+//   finish    4 S = A^T M A
+// every step is exact modulo 2^32, and 4 S is below 2^31. A 1x1 convolution is one position, and a pixel its tile.
+#pragma once
+
+#include <cstdint>
+
+namespace pylatent::integers {
+
+constexpr int kUnit = 16;       // output channels come in units
+constexpr int kMostUnits = 4;   // of a block
+constexpr int kRows = 6;        // of a product; with four units they fill 24 vectors of 16 sums
+constexpr int kPositions = 16;  // of a 3x3 layer's tile
+constexpr int kPad = 32;        // activations have channels in multiples of this
+
+// out[row][output] = the sum over channels of a[row stride + channel] times the block's weight, modulo 2^32.
+struct Product {
+  const int16_t* a;
+  int64_t stride, rows;    // of the last group of kRows, those beyond `rows` are not read, but written
+  int64_t channels;        // even
+  const int16_t* weights;  // [channel / 2][units * kUnit][channel % 2]
+  int units;
+  int32_t* out;  // (rows up to a multiple of kRows, units * kUnit)
+};
+
+// V of `tiles` tiles: v[position][tile][channel]. rows: the 4 rows of inputs, from the first tile's first column on.
+struct Spread {
+  const int16_t* rows[4];
+  int64_t tiles, pitch;  // channels, a multiple of kPad
+  int16_t* v;
+  int64_t position;  // of v, in elements
+};
+
+// From the sums of a block to activations.
+struct Finish {
+  const int32_t* sums;     // [position][tile][units * kUnit]
+  int64_t position;        // in elements
+  int64_t tiles, columns;  // columns: pixels that there are, which may end within the last tile
+  int rows;                // of a 3x3 layer's tiles that there are, 1 or 2
+  int units;
+  const int32_t *bias, *multiplier, *negative;  // of the block
+  int32_t low, high;
+  const int16_t* skip;  // added: a pixel's activations, at the same place as `out` in its own rows; null for none
+  int64_t skip_row, skip_column;
+  int16_t* out;  // of the first pixel
+  int64_t out_row, out_column;
+  const int64_t* places;  // where the units of the block lie from a pixel's `out` on
+};
+
+struct Kernels {
+  void (*multiply)(const Product&);
+  void (*spread)(const Spread&);
+  void (*finish3)(const Finish&);
+  void (*finish1)(const Finish&);
+};
+
+Kernels scalar_kernels();
+Kernels sse2_kernels();
+Kernels avx2_kernels();
+Kernels avx512_kernels();
+Kernels vnni_kernels();  // AVX-512 with VNNI
+
+}  // namespace pylatent::integers

@@ -1,0 +1,188 @@
+// The kernels on vectors of S, lanes of exact_conv with some operations more:
+//   multiply_high(s, m)       (s m + 2^31) >> 32, for m >= 0
+//   by_sign(s, a, b)          a where s < 0, else b
+//   load_short, store_short   `width` int16
+//   S::H, load_h, store_h, add_h, subtract_h    vectors of `short_width` int16
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "common/unroll.h"
+#include "integer_synthesis/synthesis_kernel.h"
+
+namespace pylatent::integers {
+namespace {
+
+template <class S, int V>
+void multiply_rows(const Product& product, const int16_t* const (&a)[kRows], int first, int32_t* out) {
+  using I = typename S::I;
+  I sums[kRows][V];  // in registers
+  PYLATENT_UNROLL
+  for (int m = 0; m < kRows; ++m) {
+    PYLATENT_UNROLL
+    for (int v = 0; v < V; ++v) sums[m][v] = S::set_int(0);
+  }
+  const int16_t* weights = product.weights + 2 * first;
+  const int64_t stride = 2 * product.units * kUnit;
+  for (int64_t channel = 0; channel < product.channels; channel += 2) {
+    I w[V];
+    PYLATENT_UNROLL
+    for (int v = 0; v < V; ++v) w[v] = S::load_pairs(weights + 2 * v * S::width);
+    PYLATENT_UNROLL
+    for (int m = 0; m < kRows; ++m) {
+      const I pair = S::pair(a[m] + channel);
+      PYLATENT_UNROLL
+      for (int v = 0; v < V; ++v) sums[m][v] = S::dot(sums[m][v], pair, w[v]);
+    }
+    weights += stride;
+  }
+  PYLATENT_UNROLL
+  for (int m = 0; m < kRows; ++m) {
+    PYLATENT_UNROLL
+    for (int v = 0; v < V; ++v) S::store(out + m * product.units * kUnit + first + v * S::width, sums[m][v]);
+  }
+}
+
+// V vectors of sums at a time.
+template <class S, int V>
+void multiply(const Product& product) {
+  const int64_t width = product.units * kUnit;
+  for (int64_t row = 0; row < product.rows; row += kRows) {
+    const int16_t* a[kRows];
+    for (int m = 0; m < kRows; ++m) a[m] = product.a + std::min(row + m, product.rows - 1) * product.stride;
+    for (int first = 0; first < width; first += V * S::width) {
+      multiply_rows<S, V>(product, a, first, product.out + row * width);
+    }
+  }
+}
+
+// A block's units at once.
+template <class S>
+void multiply_block(const Product& product) {
+  static_assert(S::width == kUnit, "a unit is a vector");
+  switch (product.units) {
+    case 1:
+      return multiply<S, 1>(product);
+    case 2:
+      return multiply<S, 2>(product);
+    case 3:
+      return multiply<S, 3>(product);
+    default:
+      return multiply<S, 4>(product);
+  }
+}
+
+// B^T d, of a column or row of four.
+template <class S>
+void transform(const typename S::H (&d)[4], typename S::H (&v)[4]) {
+  v[0] = S::subtract_h(d[0], d[2]);
+  v[1] = S::add_h(d[1], d[2]);
+  v[2] = S::subtract_h(d[2], d[1]);
+  v[3] = S::subtract_h(d[1], d[3]);
+}
+
+template <class S>
+void spread(const Spread& job) {
+  using H = typename S::H;
+  for (int64_t channel = 0; channel < job.pitch; channel += S::short_width) {
+    const auto column = [&](int64_t number, H(&to)[4]) {
+      H d[4];
+      PYLATENT_UNROLL
+      for (int row = 0; row < 4; ++row) d[row] = S::load_h(job.rows[row] + number * job.pitch + channel);
+      transform<S>(d, to);
+    };
+    H columns[4][4];  // [column][position down]
+    column(0, columns[0]);
+    column(1, columns[1]);
+    int16_t* to = job.v + channel;
+    for (int64_t tile = 0; tile < job.tiles; ++tile, to += job.pitch) {
+      column(2 * tile + 2, columns[2]);
+      column(2 * tile + 3, columns[3]);
+      PYLATENT_UNROLL
+      for (int down = 0; down < 4; ++down) {
+        const H d[4] = {columns[0][down], columns[1][down], columns[2][down], columns[3][down]};
+        H v[4];
+        transform<S>(d, v);
+        PYLATENT_UNROLL
+        for (int across = 0; across < 4; ++across) S::store_h(to + (4 * down + across) * job.position, v[across]);
+      }
+      PYLATENT_UNROLL
+      for (int down = 0; down < 4; ++down) {
+        columns[0][down] = columns[2][down];
+        columns[1][down] = columns[3][down];
+      }
+    }
+  }
+}
+
+// What follows the sums, for one vector of outputs.
+template <class S>
+class Requantise {
+ public:
+  Requantise(const Finish& job, int first)
+      : bias_(S::load(job.bias + first)),
+        multiplier_(S::load(job.multiplier + first)),
+        negative_(S::load(job.negative + first)),
+        low_(S::set_int(job.low)),
+        high_(S::set_int(job.high)) {}
+
+  void operator()(typename S::I sum, const int16_t* skip, int16_t* out) const {
+    const typename S::I s = S::add(sum, bias_);
+    typename S::I q = S::multiply_high(s, S::by_sign(s, negative_, multiplier_));
+    if (skip != nullptr) q = S::add(q, S::load_short(skip));
+    S::store_short(out, S::max(S::min(q, high_), low_));
+  }
+
+ private:
+  typename S::I bias_, multiplier_, negative_, low_, high_;
+};
+
+template <class S>
+void finish1(const Finish& job) {
+  const int64_t width = job.units * kUnit;
+  for (int first = 0; first < width; first += S::width) {
+    const Requantise<S> requantise(job, first);
+    const int64_t place = job.places[first / kUnit] + first % kUnit;
+    for (int64_t pixel = 0; pixel < job.columns; ++pixel) {
+      const int16_t* skip = job.skip == nullptr ? nullptr : job.skip + pixel * job.skip_column + place;
+      requantise(S::load(job.sums + pixel * width + first), skip, job.out + pixel * job.out_column + place);
+    }
+  }
+}
+
+template <class S>
+void finish3(const Finish& job) {
+  using I = typename S::I;
+  const int64_t width = job.units * kUnit;
+  for (int first = 0; first < width; first += S::width) {
+    const Requantise<S> requantise(job, first);
+    const int64_t place = job.places[first / kUnit] + first % kUnit;
+    for (int64_t tile = 0; tile < job.tiles; ++tile) {
+      const int32_t* m = job.sums + tile * width + first;
+      I half[2][4];  // A^T M
+      PYLATENT_UNROLL
+      for (int across = 0; across < 4; ++across) {
+        const auto at = [&](int down) { return S::load(m + (4 * down + across) * job.position); };
+        const I middle = at(1), other = at(2);
+        half[0][across] = S::add(at(0), S::add(middle, other));
+        half[1][across] = S::subtract(S::subtract(middle, other), at(3));
+      }
+      const int columns = static_cast<int>(std::min<int64_t>(2, job.columns - 2 * tile));
+      for (int row = 0; row < job.rows; ++row) {
+        const I* h = half[row];
+        const I four[2] = {S::add(h[0], S::add(h[1], h[2])), S::subtract(S::subtract(h[1], h[2]), h[3])};
+        for (int column = 0; column < columns; ++column) {
+          const int64_t pixel = 2 * tile + column;
+          const int16_t* skip =
+              job.skip == nullptr ? nullptr : job.skip + row * job.skip_row + pixel * job.skip_column + place;
+          int16_t* out = job.out + row * job.out_row + pixel * job.out_column + place;
+          requantise(S::template shift_right<2>(four[column]), skip, out);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pylatent::integers
