@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kMostTiles = 48;  // of a task
 constexpr int64_t kSpreadElements = INT64_C(3) << 16;
-constexpr int64_t kParallel = INT64_C(1) << 21;  // products, below which a step has one thread
+constexpr double kProducts = 40;  // of a nanosecond
 
 // Tiles that a task takes together: what it needs must stay in the second-level cache.
 int64_t tiles_of(const Layer& layer) {
@@ -56,8 +56,9 @@ void convolve(const Layer& layer, const Kernels& kernels, const Rows& from, cons
   const int64_t side = wide ? 2 : 1;  // of a tile
   const int64_t across = (width + side - 1) / side, down = (last - first + side - 1) / side;
   const int64_t together = tiles_of(layer), groups = (across + together - 1) / together;
-  const int64_t products = across * down * layer.positions * layer.depth * static_cast<int64_t>(layer.bias.size());
-  parallel_for(down * groups, products < kParallel ? 1 : threads, [&](int64_t task) {
+  const double products =
+      static_cast<double>(across * down * layer.positions * layer.depth) * static_cast<double>(layer.bias.size());
+  parallel_for(down * groups, products / kProducts, threads, [&](int64_t task) {
     const int64_t row = first + task / groups * side, tile = task % groups * together, column = tile * side;
     const int64_t tiles = std::min(together, across - tile);
     std::unique_ptr<Scratch> scratch = pool.take();

@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kLatentBits = 8, kGainBits = 20;
 constexpr float kLargestLatent = (1 << 19) - 1;
-constexpr int64_t kBand = 4;  // rows of latents at a time, for each thread
+constexpr double kNanosecondsOfByte = 30;  // of pixels
+constexpr int64_t kBand = 4;               // rows of latents at a time, for each thread
 
 struct Variant {
   const char* name;
@@ -103,7 +104,8 @@ void Network::run(const float* latents, int64_t batch, Size size, const int32_t*
   const Kernels kernels = available()[static_cast<size_t>(variant < 0 ? count - 1 : variant)].kernels();
   const int64_t of_image = inputs() * size.height * size.width, bytes = 3 * scale_ * scale_ * size.height * size.width;
   const bool each = batch >= threads;  // an image a thread
-  parallel_for(batch, each ? threads : 1, [&](int64_t image) {
+  const double nanoseconds = static_cast<double>(batch * bytes) * kNanosecondsOfByte;
+  parallel_for(batch, nanoseconds, each ? threads : 1, [&](int64_t image) {
     run_one(latents + image * of_image, size, gains + image * inputs(), pixels + image * bytes, kernels,
             each ? 1 : threads);
   });
@@ -120,13 +122,15 @@ void Network::run_one(const float* latents, Size size, const int32_t* gains, uin
   const int64_t last = static_cast<int64_t>(layers_.size()), scale = layers_.back().shape.shuffle;
   for (const Step& step : schedule.steps) {
     if (step.layer < 0) {
-      parallel_for(step.last - step.first, threads, [&](int64_t task) {
+      const double nanoseconds = static_cast<double>((step.last - step.first) * size.width * inputs());
+      parallel_for(step.last - step.first, nanoseconds, threads, [&](int64_t task) {
         const int64_t row = step.first + task;
         read_row(latents, size, row, gains, inputs(), largest_, rows[0].row(row), rows[0].pitch());
       });
     } else if (step.layer == last) {
       const int64_t width = schedule.sizes.back().width;
-      parallel_for(step.last - step.first, threads, [&](int64_t task) {
+      const double nanoseconds = static_cast<double>((step.last - step.first) * width * scale * scale * 3);
+      parallel_for(step.last - step.first, nanoseconds, threads, [&](int64_t task) {
         const int64_t row = step.first + task;
         write_row(rows.back().row(row), rows.back().pitch(), width, scale, pixels + row * scale * width * scale * 3);
       });

@@ -142,11 +142,11 @@ class IntegerSynthesis:
     @classmethod
     def from_state(cls, state: dict[str, Tensor], prefix: str) -> IntegerSynthesis:
         """The network of `state`'s tensors. Raises ModelError or KeyError if they are not complete."""
-        layers = []
+        layers: list[IntegerLayer] = []
         while (key := f"{prefix}.{len(layers)}") + ".weight" in state:
             leaky, skip, low, high, shuffle = state[f"{key}.shape"].tolist()
-            parts = (state[f"{key}.{part}"] for part in ("weight", "bias", "multiplier"))
-            layers.append(IntegerLayer(key, *parts, bool(leaky), bool(skip), low, high, shuffle))
+            weight, bias, multiplier = (state[f"{key}.{part}"] for part in ("weight", "bias", "multiplier"))
+            layers.append(IntegerLayer(key, weight, bias, multiplier, bool(leaky), bool(skip), low, high, shuffle))
         return cls(state[f"{prefix}.gains"], int(state[f"{prefix}.largest"]), layers)
 
 
@@ -171,7 +171,7 @@ def transformed(weight: Tensor) -> Tensor:
     return weight if weight.shape[-1] == 1 else torch.einsum("ip,cdpq,jq->cdij", WINOGRAD, weight, WINOGRAD)
 
 
-def largest_sum(weight: Tensor, bias: Tensor, low: int, high: int) -> Tensor:
+def largest_sum(weight: Tensor, bias: Tensor, low: float, high: float) -> Tensor:
     """(O,) float64: what no sum, nor any part of one, exceeds in magnitude for inputs from low <= 0 to high >= 0."""
     positive, negative = weight.double().clamp_min(0).sum((1, 2, 3)), -weight.double().clamp_max(0).sum((1, 2, 3))
     above, below = positive * high - negative * low, negative * high - positive * low
@@ -183,7 +183,7 @@ def _check(gains: Tensor, largest: int, layers: tuple[IntegerLayer, ...]) -> Non
         raise ModelError("the gains of an integer synthesis must be int32 (Q, M), none below 0")
     if not layers:
         raise ModelError("an integer synthesis must have at least one layer")
-    inputs, channels, low, high = (), gains.shape[1], -largest, largest
+    inputs, channels, low, high = 0, gains.shape[1], -largest, largest  # inputs: of the layer before
     for layer in layers:
         outputs = layer.weight.shape[0]
         if layer.weight.ndim != 4 or layer.kernel not in LIMITS or layer.weight.shape[1:3] != (channels, layer.kernel):
@@ -191,7 +191,9 @@ def _check(gains: Tensor, largest: int, layers: tuple[IntegerLayer, ...]) -> Non
                 f"layer {layer.name} must have a weight (O, {channels}, k, k) with k 1 or 3, "
                 f"got {tuple(layer.weight.shape)}"
             )
-        if layer.bias.shape != (outputs,) or layer.multiplier.shape != (outputs,) or outputs % layer.shuffle**2:
+        if layer.shuffle < 1 or outputs % layer.shuffle**2:
+            raise ModelError(f"layer {layer.name} cannot be shuffled by {layer.shuffle}: it has {outputs} outputs")
+        if layer.bias.shape != (outputs,) or layer.multiplier.shape != (outputs,):
             raise ModelError(f"layer {layer.name} must have a bias and a multiplier for each of its {outputs} outputs")
         limits = LIMITS[layer.kernel]
         sums = float(largest_sum(layer.weight, layer.bias, low, high).max())
@@ -209,9 +211,10 @@ def _check(gains: Tensor, largest: int, layers: tuple[IntegerLayer, ...]) -> Non
             bool((layer.multiplier > 0).all()) and layer.low <= 0 <= layer.high < 1 << 15 and layer.low > -(1 << 15)
         ):
             raise ModelError(f"layer {layer.name} must have positive multipliers and limits around 0, below 2^15")
-        if layer.skip and (not inputs or inputs[0] != layer.channels or layer.shuffle != 1):
+        if layer.skip and (inputs != layer.channels or layer.shuffle != 1):
             raise ModelError(f"layer {layer.name} cannot add the inputs of the layer before: their shapes differ")
-        inputs, channels, low, high = (channels, layer.kernel), layer.channels, layer.low, layer.high
+        inputs = channels if layer.shuffle == 1 else 0
+        channels, low, high = layer.channels, layer.low, layer.high
     if (channels, low, high) != (3, 0, 255):
         raise ModelError(
             f"an integer synthesis must end with 3 channels from 0 to 255, not {channels}, {low} to {high}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +72,11 @@ def float_layers(network: nn.Sequential) -> list[FloatLayer]:
         if isinstance(module, nn.Conv2d):
             layers.append(FloatLayer(name, module))
         elif all(hasattr(module, part) for part in ("conv1", "conv2", "limit")):
-            layers.append(FloatLayer(f"{name}.conv1", module.conv1, leaky=True))
-            layers.append(FloatLayer(f"{name}.conv2", module.conv2, skip=True, limit=float(module.limit)))
+            block: Any = module
+            if block.limit is None:
+                raise ModelError(f"layer {name} of the synthesis has no integer form: its sums have no limit")
+            layers.append(FloatLayer(f"{name}.conv1", block.conv1, leaky=True))
+            layers.append(FloatLayer(f"{name}.conv2", block.conv2, skip=True, limit=float(block.limit)))
         elif isinstance(module, nn.LeakyReLU) and last and module.negative_slope == 0.01 and not last.skip:
             layers[-1] = FloatLayer(last.name, last.convolution, leaky=True)
         elif isinstance(module, nn.PixelShuffle) and last and not last.skip and last.shuffle == 1:
@@ -97,7 +101,8 @@ def _check_convolution(layer: FloatLayer) -> None:
 @torch.no_grad()
 def calibrate(network: nn.Sequential, inputs: Iterable[Tensor]) -> list[Range]:
     """The range of each layer's inputs over batches of what the network is given (B, C, h, w)."""
-    layers, ranges = float_layers(network), []
+    layers = float_layers(network)
+    ranges: list[Range] = []
     for values in inputs:
         before = values
         for number, layer in enumerate(layers):
