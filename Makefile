@@ -6,16 +6,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EMULATED ?= build/emulated
+# torch's CPU builds have no torchvision beside them on PyPI: these two are made for each other.
+COMPAT_VENV ?= .venv-compat
+COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
+COMPAT_EXTRAS ?= compressai timm pyarrow ray
+COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv install emulated cuda-report test demo lint format clean
+.PHONY: help venv install emulated cuda-report test test-compat demo lint format clean
 help:
 	@echo "make demo         compress, decompress and verify three photographs; results in demo-output/"
 	@echo "make test         build, install into $(VENV) and run the tests"
+	@echo "make test-compat  the tests beside CompressAI, torchvision, timm, pyarrow and Ray, in $(COMPAT_VENV) (5 GB)"
 	@echo "make emulated     build the modules that run the CUDA kernels on the CPU"
 	@echo "make cuda-report  what nvcc and the emulator say about the CUDA kernels, into docs/cuda-report.md"
 	@echo "make lint         ruff, clang-format and mypy"
 	@echo "make format       let ruff and clang-format rewrite the sources"
-	@echo "make clean        remove $(VENV) and the build folder"
+	@echo "make clean        remove $(VENV), $(COMPAT_VENV) and the build folder"
 
 # The build tools are installed too, so that a rebuild without isolation compiles only what changed.
 $(VENV)/.ready: pyproject.toml
@@ -50,6 +56,22 @@ test: export PYLATENT_REQUIRE_NATIVE ?= 1
 test: install emulated
 	$(BIN)/pytest -q
 
+# A package that cannot be installed here is named, and so are the tests that it leaves out.
+$(COMPAT_VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(COMPAT_VENV)
+	$(COMPAT_PIP) install -q --upgrade pip
+	$(COMPAT_PIP) install -q $(COMPAT_TORCH) scikit-build-core pybind11 cmake ninja
+	@for extra in $(COMPAT_EXTRAS); do \
+	  $(COMPAT_PIP) install -q $$extra || echo "make test-compat: $$extra CANNOT BE INSTALLED, its tests do not run"; \
+	done
+	$(COMPAT_PIP) install -q --no-build-isolation '.[test,train,plot]'
+	@touch $@
+
+test-compat: export PYLATENT_REQUIRE_NATIVE ?= 1
+test-compat: $(COMPAT_VENV)/.ready
+	$(COMPAT_PIP) install -q --no-build-isolation --no-deps --force-reinstall .
+	PYLATENT_EXTRAS="$$($(COMPAT_VENV)/bin/python tests/extras.py)" $(COMPAT_VENV)/bin/pytest -q -m extra
+
 demo: install
 	$(BIN)/python examples/demo.py
 
@@ -65,4 +87,4 @@ format: $(VENV)/.ready
 	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) $(COMPAT_VENV) build

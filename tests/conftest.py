@@ -10,6 +10,7 @@ from pathlib import Path
 import emulation
 import pytest
 import torch
+from extras import needs_extra
 
 from pylatent import _native
 
@@ -38,6 +39,13 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
             yield torch.device("cpu")
     finally:
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The mark by which `make test-compat` finds its tests."""
+    for item in items:
+        if needs_extra(item):
+            item.add_marker("extra")
 
 
 def pytest_sessionfinish() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from archive_cases import record, write
+from extras import extra
 from PIL import Image
 from test_sources import make_tar
 
@@ -336,7 +337,7 @@ def test_kill_9_and_run_again(tmp_path, pictures, model):
 
 
 def test_ray_gives_the_same_records(tmp_path, pictures, model, monkeypatch):
-    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    extra("ray")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     (pictures / "class1/04.png").write_bytes(b"")
     arguments = {"model": model, "shard_records": 5, "workers": 2}

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from extras import extra
 from PIL import Image
 from safetensors import safe_open
 from small_codec import make_codec
@@ -93,7 +94,7 @@ def test_classify_an_archive(folder, trained, capsys):
 
 
 def test_parquet_holds_the_same_rows(folder, trained):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow (extra `tasks`)")
+    parquet = extra("pyarrow.parquet")
     assert run("classify", trained, "--head", trained / "head.safetensors", "-o", "labels.csv") == 0
     rows = list(csv.DictReader((folder / "labels.csv").open()))
     assert run("classify", trained, "--head", trained / "head.safetensors", "-o", "labels.parquet") == 0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from compressai_cases import Case, gaussian_symbols, gaussian_tables, load_golden, random_cases
+from extras import extra
 
 from pylatent import _native
 from pylatent.coding.tables import CdfTables
@@ -72,7 +73,7 @@ def test_golden_pmfs(backend):
 
 def test_against_compressai():
     """Both coders give the same bytes and read each other's. PYLATENT_COMPAT_CASES=10000 for the long run."""
-    ans = pytest.importorskip("compressai.ans", reason="compressai is not installed")
+    ans = extra("compressai.ans")
     for case in random_cases(RANDOM_CASES, seed=11):
         stream = encode(case, ans.BufferedRansEncoder)
         assert encode(case) == stream
@@ -84,7 +85,7 @@ def test_against_compressai():
 
 
 def test_pmf_against_compressai():
-    cxx = pytest.importorskip("compressai._CXX", reason="compressai is not installed")
+    cxx = extra("compressai._CXX")
     rng = np.random.default_rng(3)
     for _ in range(200):
         pmf = (rng.random(int(rng.choice([1, 3, 50, 900]))) ** float(rng.choice([1, 20]))).astype(

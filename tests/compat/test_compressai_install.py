@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from extras import extra
 
 from pylatent import _native
 from pylatent.compat import compressai as compat
@@ -38,7 +39,7 @@ def test_uninstall_needs_install():
 
 @pytest.fixture(scope="module")
 def models():
-    return pytest.importorskip("compressai.models", reason="compressai is not installed")
+    return extra("compressai.models")
 
 
 @pytest.fixture

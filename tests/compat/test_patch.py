@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from extras import extra
 from torch import nn
 
 from pylatent import _native, layers, patch, unpatch
@@ -15,12 +16,12 @@ needs_native = pytest.mark.skipif(_native.why_not_native() is not None, reason=s
 
 @pytest.fixture
 def torchvision():
-    return pytest.importorskip("torchvision", reason="torchvision is not installed")
+    return extra("torchvision")
 
 
 @pytest.fixture
 def compressai():
-    return pytest.importorskip("compressai.models", reason="compressai is not installed")
+    return extra("compressai.models")
 
 
 def test_a_model_without_anything_to_replace():

@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from extras import extra
 
 from pylatent import _native
 from pylatent.compat import torchvision as compat
@@ -31,7 +32,7 @@ def test_uninstall_needs_install():
 
 @pytest.fixture
 def ops():
-    return pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+    return extra("torchvision.ops")
 
 
 @pytest.fixture

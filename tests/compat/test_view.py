@@ -1,5 +1,6 @@
 import pytest
 import torch
+from extras import extra
 from small_codec import make_codec, picture
 
 from pylatent.codecs import MeanScaleHyperprior, ScaleHyperprior
@@ -47,7 +48,7 @@ def test_other_sizes_are_refused():
 
 @pytest.mark.parametrize("architecture", [MeanScaleHyperprior, ScaleHyperprior])
 def test_strings_are_those_of_compressai_with_the_same_weights(architecture):
-    models = pytest.importorskip("compressai.models", reason="compressai is not installed")
+    models = extra("compressai.models")
     source = make_codec(architecture, gains=0)
     torch.manual_seed(1)
     peer = getattr(models, architecture.__name__)(8, 12)

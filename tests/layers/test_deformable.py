@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from extras import extra
 from torch import nn
 
 from pylatent.layers import DeformableAlignment, DeformConv2d
@@ -37,7 +38,7 @@ def test_initialisation_is_that_of_a_convolution():
 
 
 def test_drop_in_for_torchvision():
-    theirs_module = pytest.importorskip("torchvision.ops", reason="torchvision is not installed")
+    theirs_module = extra("torchvision.ops")
     arguments = {"stride": (1, 2), "padding": (2, 1), "dilation": (2, 1), "groups": 2}
     torch.manual_seed(1)
     theirs = theirs_module.DeformConv2d(4, 6, (3, 2), **arguments)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from deform_conv2d_cases import GOLDEN, NAMES, Case, golden_cases, random_cases
+from extras import extra
 from test_deform_conv2d import skip_without_kernels
 from tolerances import assert_close
 
@@ -43,7 +44,7 @@ def test_golden_results(device, i):
 
 @pytest.mark.parametrize(("backend", "seed"), [("torch", 0), *(("native", seed) for seed in range(10))])
 def test_a_hundred_random_calls(backend, seed):
-    theirs = pytest.importorskip("torchvision.ops", reason="torchvision is not installed").deform_conv2d
+    theirs = extra("torchvision.ops").deform_conv2d
     if backend == "native" and _native.why_not_native() is not None:
         pytest.skip(_native.why_not_native())
     for case in random_cases(100, seed, most=9):

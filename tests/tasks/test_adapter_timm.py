@@ -1,14 +1,13 @@
 import pytest
 import torch
-
-pytest.importorskip("timm", reason="vision models need timm (extra `tasks`)")
-
-import timm
+from extras import extra
 
 from pylatent.codecs.latents import Latents
 from pylatent.tasks import AdaptedClassifier, Distillation, HeadHeader, LatentSegmenter, load_head, save_head
 from pylatent.tasks.adapter import stages_of
 from pylatent.tasks.segmentation import segmentation_loss
+
+timm = EXTRA = extra("timm")
 
 
 def latents(batch=2, channels=12, size=(224, 224), quality=3.0):
