@@ -6,12 +6,15 @@ import contextlib
 import math
 import os
 import warnings
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, overload
 
+import numpy as np
 import torch
 from PIL import Image
 
 from pylatent import images, zoo
+from pylatent._inputs import contents
+from pylatent._inputs import pixels as pixels_of
 from pylatent._threads import using
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.errors import MismatchError, TargetWarning
@@ -23,6 +26,8 @@ from pylatent.zoo import load
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
 
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
 __all__ = ["compress", "decompress", "load"]
 
 _BPP_TOLERANCE = math.log(1.005)
@@ -31,7 +36,7 @@ _LOG_BPP_PER_QUALITY, _PSNR_PER_QUALITY = 0.35, 1.0  # first guesses of the sear
 
 
 def compress(
-    image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor,
+    image: Source | Image.Image | np.ndarray | torch.Tensor,
     *,
     quality: float | None = None,
     target_bpp: float | None = None,
@@ -43,8 +48,10 @@ def compress(
 ) -> bytes:
     """Compresses a picture to the bytes of a `.lat` file.
 
-    image: a path, the bytes of a picture file, a Pillow image (converted as `pylatent.images` says), or a (3, H, W)
-        tensor: uint8, or floating point in [0, 1].
+    image: a path, the bytes of a picture file or the file itself, open in binary mode, a Pillow image, a uint8 array
+        (H, W), (H, W, 3) or (H, W, 4), all converted as `pylatent.images` says, with a PylatentWarning where
+        transparency, further pictures or 16-bit pixels are not kept; or a (3, H, W) tensor: uint8, or floating point in
+        [0, 1].
     quality: in the model's range (1 to 8 for `default`), fractions welcome, rounded to 1/64; the model's own default
         if none of the three is given.
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
@@ -67,7 +74,7 @@ def compress(
     for name, value in (("target_bpp", target_bpp), ("target_psnr", target_psnr)):
         if value is not None and not value > 0:
             raise ValueError(f"`{name}` must be above 0, got {value}")
-    pixels = _pixels(image)
+    pixels = pixels_of(image)
     with _threads(threads), torch.no_grad():
         codec = zoo.shared(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
         model_hash = codec.fingerprint()[:HASH_BYTES]
@@ -84,7 +91,7 @@ def compress(
 
 @overload
 def decompress(
-    data: bytes | str | os.PathLike[str],
+    data: Source,
     *,
     as_tensor: Literal[False] = False,
     model: str | os.PathLike[str] | Codec | None = None,
@@ -93,7 +100,7 @@ def decompress(
 ) -> Image.Image: ...
 @overload
 def decompress(
-    data: bytes | str | os.PathLike[str],
+    data: Source,
     *,
     as_tensor: Literal[True],
     model: str | os.PathLike[str] | Codec | None = None,
@@ -101,14 +108,14 @@ def decompress(
     threads: int | None = None,
 ) -> torch.Tensor: ...
 def decompress(
-    data: bytes | str | os.PathLike[str],
+    data: Source,
     *,
     as_tensor: bool = False,
     model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
 ) -> Image.Image | torch.Tensor:
-    """Decompresses a `.lat` file, given as bytes or as a path.
+    """Decompresses a `.lat` file, given as bytes of any kind, as a path, or open in binary mode.
 
     Returns a Pillow image, or with `as_tensor` the floating-point (3, H, W) tensor in [0, 1] on the CPU.
 
@@ -120,11 +127,20 @@ def decompress(
     """
     if device is not None and not isinstance(model, str | os.PathLike | None):
         raise ValueError("`device` is for named models: move the codec with `.to(device)` before")
-    file = LatFile.from_bytes(data) if isinstance(data, bytes) else LatFile.read(data)
+    file = _file(data)
     with _threads(threads), torch.no_grad():
         codec = _decoder(file, model, str(device or "cpu"))
         x_hat = codec.decompress([file.stream])[0].cpu()
     return x_hat if as_tensor else images.to_image(x_hat)
+
+
+def _file(data: Source) -> LatFile:
+    found = contents(data, "data")
+    if found is not None:
+        return LatFile.from_bytes(found)
+    if not isinstance(data, str | os.PathLike):
+        raise TypeError(f"`data` must be the bytes of a .lat file, a path or an open file, got {type(data).__name__}")
+    return LatFile.read(data)
 
 
 def _threads(count: int | None) -> contextlib.AbstractContextManager[None]:
@@ -142,16 +158,6 @@ def _decoder(file: LatFile, model: str | os.PathLike[str] | Codec | None, device
             f"hash {found.hex()}"
         )
     return codec
-
-
-def _pixels(image: str | os.PathLike[str] | bytes | Image.Image | torch.Tensor) -> torch.Tensor:
-    if not isinstance(image, torch.Tensor):
-        return images.read(image).tensor
-    if image.dim() != 3 or image.shape[0] != 3:
-        raise ValueError(f"`image` must have shape (3, H, W), got {tuple(image.shape)}")
-    if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise TypeError(f"`image` must be uint8 or floating point in [0, 1], got {image.dtype}")
-    return image
 
 
 def _search(

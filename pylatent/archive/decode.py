@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pylatent.archive.folder import Archive
+from pylatent.archive.order import by_size, order
 from pylatent.archive.reader import Failure
 from pylatent.archive.shard import Record
 from pylatent.codecs.base import Codec
@@ -17,7 +17,6 @@ from pylatent.coding.container import HASH_BYTES
 from pylatent.errors import FormatError, MismatchError, PylatentError
 
 _AHEAD = 2  # decoded batches that wait for the consumer
-_WAITING = 16  # batches' worth of records of all sizes that wait for more of their size
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ def decode_batches(
     threads: int | None = None,
     failures: list[Failure] | None = None,
     positions: Iterable[int] | None = None,
+    seed: int | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Decodes the records of an archive to latents, up to `batch` of one size together, each exactly once.
 
@@ -59,12 +60,16 @@ def decode_batches(
 
     threads: CPU threads of the coder. failures: where given, records that are damaged or of another model are recorded
     there and left out; otherwise the first one raises. positions: which records, in which order; all by default.
-    Raises MismatchError if `codec` is not the archive's model, and FormatError.
+    seed: shuffle these, before records of one size are gathered. part: (i, n) for the i-th of n processes, whose parts
+    together hold every record once.
+
+    Raises ValueError, MismatchError if `codec` is not the archive's model, and FormatError.
     """
     if batch < 1:
         raise ValueError(f"`batch` must be at least 1, got {batch}")
     check_model(archive, codec)
-    chosen = range(len(archive)) if positions is None else positions
+    given = range(len(archive)) if positions is None else list(positions)
+    chosen = (given[place] for place in order(len(given), seed=seed, part=part))
     return _ahead(_decoded(archive, codec, batch, threads, failures, chosen))
 
 
@@ -76,7 +81,7 @@ def _decoded(
     failures: list[Failure] | None,
     positions: Iterable[int],
 ) -> Iterator[Batch]:
-    for group in _groups(archive, batch, failures, positions):
+    for group in by_size(_records(archive, failures, positions), batch):
         try:
             yield _decode(codec, group, threads)
         except PylatentError:
@@ -89,27 +94,17 @@ def _decoded(
             yield from good
 
 
-def _groups(
-    archive: Archive, batch: int, failures: list[Failure] | None, positions: Iterable[int]
-) -> Iterator[list[tuple[int, Record]]]:
-    """Readable records, up to `batch` of one size; a group that others have outrun for long comes incomplete."""
-    waiting: dict[tuple[int, int], list[tuple[int, Record]]] = defaultdict(list)
-    count = 0
+def _records(
+    archive: Archive, failures: list[Failure] | None, positions: Iterable[int]
+) -> Iterator[tuple[tuple[int, Record], tuple[int, int]]]:
+    """Readable records with their positions, and the sizes of their pictures."""
     for position in positions:
         try:
             record = archive[position]
         except FormatError as error:
             _fail(failures, archive.source(position), key_or_none(archive, position), error)
             continue
-        group = waiting[record.stream.size]
-        group.append((position, record))
-        count += 1
-        if len(group) < batch and count > _WAITING * batch:
-            group = max(waiting.values(), key=len)
-        if len(group) >= batch or count > _WAITING * batch:
-            count -= len(group)
-            yield waiting.pop(group[0][1].stream.size)
-    yield from waiting.values()
+        yield (position, record), record.stream.size
 
 
 def _decode(codec: Codec, group: list[tuple[int, Record]], threads: int | None) -> Batch:

@@ -27,10 +27,16 @@ def check_pixels(x: object) -> None:
     if not x.is_floating_point():
         advice = ": divide by 255" if x.dtype == torch.uint8 else ""
         raise ValueError(f"`x` must be a floating-point tensor in [0, 1], got {x.dtype}{advice}")
+    check_range("x", x)
+
+
+def check_range(name: str, x: Tensor) -> None:
+    """ValueError if pixels on the CPU are far outside of [0, 1]; to look at a GPU's would wait for it."""
     if x.is_cpu and x.numel() and not torch.compiler.is_compiling():
         low, high = (float(value) for value in x.detach().aminmax())
         if low < -_FAR or high > _FAR:
-            raise ValueError(f"`x` must be in [0, 1], got values from {low:g} to {high:g}: divide 8-bit pixels by 255")
+            advice = "divide 8-bit pixels by 255"
+            raise ValueError(f"`{name}` must be in [0, 1], got values from {low:g} to {high:g}: {advice}")
 
 
 def check_latents(latents: object) -> None:

@@ -7,7 +7,7 @@ import torch
 from archive_cases import record, records, write
 from small_codec import make_codec, picture
 
-from pylatent.archive import Archive, LatentDataset, Record, decode_batches
+from pylatent.archive import Archive, LatentBatch, LatentDataset, Record, collate, decode_batches
 from pylatent.errors import FormatError, MismatchError
 
 SIZES = [(48, 64), (33, 20), (48, 64), (64, 64)]
@@ -136,7 +136,7 @@ def test_batches_hold_every_record_once(archive, codec, coded, batch):
 
 
 def test_rare_sizes_do_not_pile_up(archive, codec, coded, monkeypatch):
-    monkeypatch.setattr("pylatent.archive.decode._WAITING", 1)
+    monkeypatch.setattr("pylatent.archive.order._WAITING", 1)
     keys = [key for found in decode_batches(archive, codec, batch=8) for key in found.keys]
     assert sorted(keys) == [one.key for one in coded]
 
@@ -194,3 +194,69 @@ def test_the_dataset_in_a_loader(archive, codec, coded, workers, context):
     items = [item for batch in loader for item in batch]
     assert [item.key for item in items] == [one.key for one in coded]
     assert torch.equal(items[5].y_hat, one.y_hat)
+
+
+@pytest.mark.parametrize(("workers", "seed"), [(0, None), (0, 3), (1, None)])
+def test_loader(archive, codec, coded, workers, seed):
+    """Every record once, in batches of one size."""
+    loader = LatentDataset(archive, codec).loader(4, seed=seed, workers=workers)
+    batches = list(loader)
+    by_key = {one.key: one for one in coded}
+    keys = [key for batch in batches for key in batch.keys]
+    assert sorted(keys) == sorted(by_key)
+    assert (keys == sorted(keys)) is False or seed is None
+    for batch in batches:
+        assert isinstance(batch, LatentBatch)
+        wanted = codec.decode([by_key[key].stream for key in batch.keys])
+        assert torch.equal(batch.y_hat, wanted.y)
+        assert torch.equal(batch.scales, wanted.scales[0])
+        assert batch.labels == [by_key[key].label for key in batch.keys]
+    assert max(len(batch.keys) for batch in batches) == 4
+    again = [key for batch in loader for key in batch.keys]
+    assert sorted(again) == sorted(keys)
+    assert (again == keys) is (seed is None)
+
+
+def test_a_loader_of_your_own(archive, codec, coded):
+    dataset = LatentDataset(archive, codec)
+    same = [place for place, one in enumerate(coded) if one.stream.size == (48, 64)]
+    subset = torch.utils.data.Subset(dataset, same)
+    (batch,) = torch.utils.data.DataLoader(subset, batch_size=16, collate_fn=collate)
+    assert batch.keys == [coded[place].key for place in same]
+    with pytest.raises(ValueError, match=r"got latents of 3x2 and 3x4: `LatentDataset.loader` makes batches"):
+        list(torch.utils.data.DataLoader(dataset, batch_size=2, collate_fn=collate))
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_parts_hold_every_record_once(archive, codec, coded, seed):
+    dataset = LatentDataset(archive, codec)
+    loaders = [dataset.loader(3, seed=seed, part=(index, 3)) for index in range(3)]
+    parts = [[key for batch in loader for key in batch.keys] for loader in loaders]
+    assert sorted(len(part) for part in parts) == [7, 7, 8]
+    assert sorted(key for part in parts for key in part) == [one.key for one in coded]
+    several = [decode_batches(archive, codec, batch=3, seed=seed, part=(index, 3)) for index in range(3)]
+    assert [sorted(key for batch in batches for key in batch.keys) for batches in several] == [
+        sorted(part) for part in parts
+    ]
+
+
+def test_shuffled_batches(archive, codec, coded):
+    def keys(**options):
+        return [key for batch in decode_batches(archive, codec, batch=1, **options) for key in batch.keys]
+
+    assert keys() == [one.key for one in coded]
+    assert keys(seed=1) == keys(seed=1) != keys(seed=2)
+    assert sorted(keys(seed=1)) == keys()
+    assert sorted(keys(positions=[3, 1, 4], seed=1)) == ["k01", "k03", "k04"]
+    assert keys(positions=iter([5, 2]), part=(1, 2)) == ["k02"]
+
+
+def test_wrong_parts_and_sizes(archive, codec):
+    dataset = LatentDataset(archive, codec)
+    for part in ((2, 2), (-1, 3), (0, 0)):
+        with pytest.raises(ValueError, match=r"`part` must be \(i, n\) with 0 <= i < n, got"):
+            dataset.loader(part=part)
+        with pytest.raises(ValueError, match="`part` must be"):
+            decode_batches(archive, codec, part=part)
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1, got 0"):
+        dataset.loader(0)
