@@ -129,11 +129,59 @@ def test_16_bit_tiff_grey(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("array", "message"), [(np.zeros((2, 2), np.float32), "floating-point"), (np.full((2, 2), -3, np.int32), "32-bit")]
+    ("array", "message"),
+    [
+        (np.zeros((2, 2), np.float32), "floating-point"),
+        (np.full((2, 2), -3, np.int32), "32-bit"),
+        (np.full((2, 2), 200, np.int32), "32-bit"),  # as 16 bits it would be black
+    ],
 )
 def test_other_depths_are_refused(array, message):
     with pytest.raises(ImageError, match=f"the picture: .*{message}"):
         images.read(file_of(Image.fromarray(array), "TIFF"))
+
+
+def test_a_32_bit_picture_in_memory_is_refused():
+    with pytest.raises(ImageError, match="32-bit grey pixels are not supported: convert the picture to 8 bits, or 16"):
+        images.read(Image.fromarray(np.full((2, 2), 200, np.int32)))
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "signed", "message"),
+    [(12, 1, 1, "12-bit"), (16, 0, 1, "inverted 16-bit"), (16, 1, 2, "signed 16-bit"), (16, 1, 1, None)],
+)
+def test_kinds_of_grey_tiff(bits, photometric, signed, message):
+    """Two pixels, written by hand: Pillow writes none of these."""
+    data = struct.pack("<2H", 0x1234, 0x0ABC) if bits == 16 else bytes([0x12, 0x3A, 0xBC])
+    tags = [(256, 2), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 1)]
+    tags += [(279, len(data)), (339, signed)]
+    start = 8 + len(data) + len(data) % 2
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags)
+    file = b"II*\0" + struct.pack("<I", start) + data + bytes(len(data) % 2)
+    file += struct.pack("<H", len(tags)) + entries + bytes(4)
+    if message is None:
+        assert pixels(images.read(file))[0, :, 0].tolist() == [round(0x1234 / 257), round(0x0ABC / 257)]
+        return
+    with pytest.raises(ImageError, match=f"the picture: {message} grey pixels are not supported"):
+        images.read(file)
+
+
+def test_16_bit_pgm_is_understood():
+    data = b"P5 2 1 65535\n" + struct.pack(">2H", 514, 65535)
+    assert pixels(images.read(data))[0, :, 0].tolist() == [2, 255]
+
+
+def test_max_pixels(monkeypatch):
+    data = file_of(rgb())
+    width, height = rgb().size
+    assert images.read(data, max_pixels=width * height).tensor.shape == (3, height, width)
+    with pytest.raises(ImageError, match=f"{width * height} pixels are more than the limit of {width * height - 1}"):
+        images.read(data, max_pixels=width * height - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ImageError, match="more than the limit of 20: raise it with --max-pixels"):
+        images.read(data)
+    assert images.read(data, max_pixels=1000).tensor.shape == (3, height, width)
+    assert Image.MAX_IMAGE_PIXELS == 10
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

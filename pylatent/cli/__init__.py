@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from pylatent import _interrupt
 from pylatent.cli import archive, bench, classify, compress, config, decompress, info, models, train
-from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, show_warnings
+from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, drop_output, show_warnings
 from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
 from pylatent.cli.train_classifier import classifier
@@ -102,7 +102,7 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             complain(f"standard output: {error.strerror}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python flushes, and complains, once more
+        drop_output()
         code = code or EXIT_FAILED
     return code or 0
 

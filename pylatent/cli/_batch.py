@@ -14,7 +14,7 @@ from pylatent._files import write_bytes
 from pylatent.cli._inputs import STREAM, shown, with_name
 from pylatent.cli._plan import Job, Plan
 from pylatent.cli._progress import progress
-from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, write_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,8 +127,7 @@ def do(job: Job, work: Work, say: Say) -> Outcome:
     try:
         coded = work(job, say)
         if job.target == STREAM:
-            sys.stdout.buffer.write(coded.data)
-            sys.stdout.buffer.flush()
+            write_output(coded.data)
         else:
             job.target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(job.target, coded.data)

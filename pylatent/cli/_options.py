@@ -12,7 +12,9 @@ SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Pass over inputs whose outputs exist: finish what an earlier run left.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads; all cores by default.", min=1)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads at most; the free cores by default.", min=1)
+]
 Jobs = Annotated[
     int,
     typer.Option(

@@ -104,13 +104,28 @@ def failures_reported() -> Iterator[None]:
     except KeyboardInterrupt:
         complain(_interrupt.message(EXIT_INTERRUPTED))
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
-        # Whoever read our output has gone; without this, the interpreter complains once more when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has gone
+        drop_output()
         raise typer.Exit(EXIT_FAILED) from None
     except Exception as error:
         complain(explain(error))
         raise typer.Exit(EXIT_FAILED) from None
+
+
+def drop_output() -> None:
+    """What is left for standard output, which fails, is lost; Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_output(data: bytes) -> None:
+    """Writes to standard output; OSError that names it."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        drop_output()
+        error.filename = "standard output"
+        raise
 
 
 def bytes_text(count: int) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from pylatent.cli._options import Quiet, Threads
 from pylatent.cli._progress import progress
-from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, count, failures_reported, misused
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, count, failures_reported, misused, write_output
 from pylatent.cli.archive_create import create
 from pylatent.cli.archive_export import export
 from pylatent.cli.archive_extract import extract
@@ -194,8 +194,7 @@ def cat(path: Where, key: Annotated[str, typer.Argument(help="Key of a record.")
             complain(f"{path} has no record {key!r}; `pylatent archive ls` lists the keys")
             raise typer.Exit(EXIT_FAILED)
         file = LatFile(archive.model, archive.model_hash, archive[position].stream)
-        sys.stdout.buffer.write(file.to_bytes())
-        sys.stdout.buffer.flush()
+        write_output(file.to_bytes())
 
 
 def _open(path: Path, failures: list[Failure] | None) -> Archive:

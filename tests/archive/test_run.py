@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pylatent.archive.plan import Plan, extend_plan, read_plan, read_sources
 from pylatent.archive.reader import Shard
 from pylatent.archive.report import read_report
 from pylatent.archive.sources import Source
+from pylatent.coding.container import LatFile
 from pylatent.errors import FormatError, MismatchError, PylatentError
 
 
@@ -34,10 +36,58 @@ def here(monkeypatch):
     def make_shards(folder, numbers, model, workers, advance, max_pixels):
         for number in numbers:
             made.append(number)
-            yield number, make_shard(zoo.shared(model), folder, number, advance=advance)
+            yield number, make_shard(zoo.shared(model), folder, number, max_pixels=max_pixels, advance=advance)
 
     monkeypatch.setattr(run, "make_shards", make_shards)
     return made
+
+
+def test_lat_files_become_records(tmp_path, pictures, model, here):
+    """From a folder and from a tar, byte for byte; a file of another model fails, with the reason."""
+    codec = zoo.shared(model)
+    lats = tmp_path / "lats" / "sub"
+    lats.mkdir(parents=True)
+    streams = {}
+    for number, path in enumerate(sorted(pictures.rglob("*.png"))[:3]):
+        stream = codec.compress(_tensor(Image.open(path)), number + 1)[0]
+        streams[f"sub/{path.stem}"] = stream
+        LatFile(codec.name, codec.fingerprint()[:8], stream).write(lats / f"{path.stem}.lat")
+        shutil.copy(path, lats)  # pictures beside them are not looked at
+    assert run.create(tmp_path / "a", [tmp_path / "lats"], model=model, coded=True).complete
+    assert {one.key: one.stream for one in Archive(tmp_path / "a")} == streams
+    with tarfile.open(tmp_path / "lats.tar", "w") as tar:
+        tar.add(tmp_path / "lats", ".")
+    LatFile("other-1", bytes(8), stream).write(lats / "other.lat")
+    with tarfile.open(tmp_path / "more.tar", "w") as tar:
+        tar.add(lats / "other.lat", "other.lat")
+    summary = run.create(tmp_path / "b", [tmp_path / "lats.tar", tmp_path / "more.tar"], model=model, coded=True)
+    assert {one.key: one.stream for one in Archive(tmp_path / "b")} == streams
+    ((key, reason),) = summary.failures
+    assert key == "other"
+    assert "coded by model other-1 with hash 0000000000000000, the archive's has hash" in reason
+    assert not summary.complete
+
+
+def test_pictures_that_are_too_large(tmp_path, pictures, model, here):
+    summary = run.create(tmp_path / "a", [pictures], model=model, max_pixels=1)
+    assert summary.records == 0
+    assert all("are more than the limit of 1:" in reason for _, reason in summary.failures)
+    assert run.create(tmp_path / "a", model=model).complete
+
+
+def test_folders_that_cannot_be_searched(tmp_path, pictures, model, here, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("class1"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    os.symlink(pictures, pictures / "class0" / "back")
+    summary = run.create(tmp_path / "a", [pictures], model=model)
+    assert (summary.records, summary.planned, summary.complete) == (12, 12, False)
+    assert [(Path(path).name, failed) for path, _, failed in summary.passed] == [("back", False), ("class1", True)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

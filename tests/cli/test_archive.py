@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -193,3 +194,62 @@ def test_looking_does_not_import_torch(archive):
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_an_empty_folder_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert pylatent("archive", "create", "a", "empty") == 1
+    assert capsys.readouterr().err == "pylatent: there are no pictures in empty\n"
+    assert pylatent("archive", "create", "a", "missing") == 1
+    (tmp_path / "photos").mkdir()
+    for name in ("x.png", "x.bmp"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
+    assert pylatent("archive", "create", "a", "photos") == 1
+    assert "1 keys are there twice" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "photos"]
+
+
+def test_wrong_options_of_create_are_not_defects(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert pylatent("archive", "create", "a", "photos", "-q", "99") == 2
+    assert capsys.readouterr().err == "pylatent: --quality: the quality must be from 1 to 8 for default-1, got 99\n"
+
+
+def test_what_could_not_be_searched_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    passed = [("photos/secret", "cannot be searched: Permission denied", True), ("photos/loop", "a link back", False)]
+    monkeypatch.setattr(run, "create", lambda *_, **__: Summary(1, 10, 10, [], {}, passed))
+    assert pylatent("archive", "create", "a", "photos") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "pylatent: photos/secret: cannot be searched: Permission denied",
+        "pylatent: photos/loop skipped: a link back",
+        "pylatent: a: 10 records in 1 shard",
+    ]
+
+
+def test_export_and_back(archive, tmp_path, capsysbinary):
+    """Every record, with its label, through a tar and into an archive again."""
+    assert pylatent("archive", "export", "a", "a.tar") == 0
+    assert capsysbinary.readouterr().err == b"pylatent: a.tar: 6 records\n"
+    with tarfile.open("a.tar") as tar:
+        names = tar.getnames()
+        assert names[:2] == ["class0/00000.lat", "class0/00000.cls"]
+        assert len(names) == 12
+        assert tar.extractfile("class0/00000.cls").read() == b"class0"
+        assert LatFile.from_bytes(tar.extractfile("class0/00000.lat").read()).model == MODEL
+    assert pylatent("archive", "export", "a", "a.tar") == 2  # it exists
+    assert pylatent("archive", "export", "a", "-", "class0/00000", "--quiet") == 0
+    assert capsysbinary.readouterr().out.startswith(b"class0/00000.lat\0")
+    damage(archive / "0.lats", "class1/00001")
+    assert pylatent("archive", "export", "a", "b.tar") == 1
+    assert b"record 2 at byte" in capsysbinary.readouterr().err
+    with tarfile.open("b.tar") as tar:
+        assert len(tar.getnames()) == 10
+
+
+def test_extract_skips_what_is_there(archive, capsys):
+    assert pylatent("archive", "extract", "a", "class0/00000", "-o", "out") == 0
+    assert pylatent("archive", "extract", "a", "-o", "out", "--skip-existing") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "pylatent: out: 5 files; 1 skipped"
+    assert pylatent("archive", "extract", "a", "-o", "out") == 1

@@ -1,7 +1,9 @@
 """The verb eval, with a small codec of random weights: what it prints, writes and refuses."""
 
+import io
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,26 @@ def test_a_mismatch_fails_the_command(folder, models, monkeypatch, capsys):
     monkeypatch.setattr("pylatent.evaluation.measure.same_latents", lambda a, b: False)
     assert run("photos/rgb_17x31.png", "-m", models / "tiny.safetensors", "-q", 1, "--no-baselines") == 1
     assert "1 file did not decode to what was encoded" in capsys.readouterr().err
+
+
+def test_a_damaged_picture_is_reported_and_left_out(folder, models, capsys):
+    data = (folder / "photos/rgb_17x31.png").read_bytes()
+    (folder / "photos/damaged.png").write_bytes(data[:200])
+    options = ("-m", models / "tiny.safetensors", "-q", 1, "--no-baselines")
+    assert run("photos", *options, "--json", "out.json") == 1
+    shown = capsys.readouterr()
+    assert "pylatent: photos/damaged.png: the picture: damaged picture: " in shown.err
+    assert "Mean of 2 pictures" in shown.out
+    assert len(json.loads(Path("out.json").read_text())["pictures"]) == 2
+    assert run("photos/damaged.png", *options) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "pylatent: there is no picture that could be measured"
+
+
+def test_standard_input(folder, models, capsys, monkeypatch):
+    pipe = io.TextIOWrapper(io.BytesIO((folder / "photos/rgb_17x31.png").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", pipe)
+    assert run("-", "-m", models / "tiny.safetensors", "-q", 1, "--no-baselines") == 0
+    assert "17x31" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """train classifier, classify and eval classifier, with a small codec of random weights."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -173,7 +174,7 @@ def test_an_archive_that_mixes_models(folder, trained):
 
 def test_wrong_usage(folder, trained, capsys):
     head = trained / "head.safetensors"
-    assert run("classify", "cells/dark/p0.png", "--head", head) == 2
+    assert run("classify", "cells/dark/p0.png", "--head", head) == 1
     assert "`pylatent compress` makes one" in capsys.readouterr().err
     assert run("classify", trained, "--head", head, "-o", "labels.txt") == 2
     assert ".csv or .parquet" in capsys.readouterr().err
@@ -184,6 +185,19 @@ def test_wrong_usage(folder, trained, capsys):
     assert "folders of pictures named as classes" in capsys.readouterr().err
     assert run(*TRAIN, "--group", "nothing", "-o", "x") == 2
     assert "finds nothing in the key bright/p0.png" in capsys.readouterr().err
+
+
+def test_standard_input(folder, trained, capsys, monkeypatch):
+    assert run("compress", "cells/dark/p0.png", "-m", "tiny-1", "-q", 3, "-o", "p.lat", "--quiet") == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("p.lat").read_bytes())))
+    assert run("classify", "-", "--head", trained / "head.safetensors") == 0
+    assert capsys.readouterr().out.startswith("-\t")
+
+
+def test_an_adapter_without_timm(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert run(*TRAIN, "--architecture", "adapter", "-o", "x") == 2
+    assert "this needs timm, which is not installed: pip install 'pylatent[tasks]'" in capsys.readouterr().err
 
 
 def test_parquet_without_pyarrow(folder, trained, capsys, monkeypatch):

@@ -26,15 +26,42 @@ def test_add_and_list(tmp_path, capsys):
     zoo.save_codec(codec, tmp_path / "mine.safetensors", name="mine-1", card={})
     assert run("add", "mine.safetensors") == 0
     assert capsys.readouterr().out.startswith("added mine-1: ")
+    assert run("add", "mine.safetensors") == 0
+    assert capsys.readouterr().out.startswith("mine-1 is installed already: ")
     assert run("list") == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("mine-1"))
     assert "added" in line
     assert line.endswith("MeanScaleHyperprior")
 
 
+def test_import_twice_and_remove(tmp_path, capsys):
+    import torch
+    from small_codec import make_codec
+
+    from pylatent.codecs import ScaleHyperprior
+
+    torch.save(make_codec(ScaleHyperprior, gains=0).state_dict(), "c.pth")
+    assert run("import", "c.pth", "old-1") == 0
+    assert capsys.readouterr().out.startswith("imported old-1: ")
+    file = tmp_path / "home" / "old-1.safetensors"
+    written = file.stat().st_mtime_ns
+    assert run("import", "c.pth", "old-1") == 0
+    assert capsys.readouterr().out.startswith("old-1 is installed already: ")
+    assert file.stat().st_mtime_ns == written
+    torch.save(make_codec(ScaleHyperprior, gains=0, seed=1).state_dict(), "d.pth")
+    assert run("import", "d.pth", "old-1") == 1
+    assert "choose another name, or run `pylatent models remove old-1` first" in capsys.readouterr().err
+    assert run("remove", "old-1") == 0
+    assert capsys.readouterr().out == f"removed old-1: {file}\n"
+    assert not file.exists()
+    assert run("import", "d.pth", "old-1") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["remove", "none-1"], 1, "there is no model named none-1; added ones: none"),
+        (["remove", "default"], 1, "default-1 came with the package, and is never removed"),
         (["add", "none.safetensors"], 1, "none.safetensors"),
         (["add", "text.safetensors"], 1, "text.safetensors cannot be read as a model file"),
         (["import", "none.pth", "x-1"], 1, "none.pth cannot be read as a checkpoint"),

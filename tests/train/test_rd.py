@@ -12,6 +12,8 @@ pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric 
 from pylatent import zoo
 from pylatent.cli.train import app
 from pylatent.codecs import NestedCodec
+from pylatent.errors import PylatentWarning
+from pylatent.train.data import load_images
 from pylatent.train.muon import Muon, orthogonalize
 from pylatent.train.rd import Nested, Recipe, Trainer
 
@@ -158,3 +160,32 @@ def test_wrong_arguments_of_the_command(tmp_path):
     )
     assert result.exit_code == 1
     assert "no pictures" in result.output
+
+
+@pytest.mark.filterwarnings("always::pylatent.errors.PylatentWarning")
+def test_what_cannot_be_trained_says_why(photos, tmp_path):
+    """Another architecture in the folder of a run, crops that are larger than the pictures, no pictures."""
+    small = ["--N", "4", "--crop", "64", "--batch", "1", "--steps", "1", "-o", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, ["rd", str(photos), "--M", "6", *small]).exit_code == 0
+    done = CliRunner().invoke(app, ["rd", str(photos), "--M", "8", *small])
+    assert done.exit_code == 1
+    assert "run holds a run of another architecture: " in done.stderr
+    assert "has shape " in done.stderr
+    large = ["--N", "4", "--M", "6", "--crop", "128", "--steps", "1", "-o", str(tmp_path / "other")]
+    done = CliRunner().invoke(app, ["rd", str(photos), *large])
+    assert done.exit_code == 1
+    assert "both sides of at least 128 pixels: the largest shorter side is 80; take smaller crops" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = CliRunner().invoke(app, ["rd", str(tmp_path / "empty"), *large])
+    assert (done.exit_code, "there are no pictures below " in done.stderr) == (1, True)
+
+
+def test_training_reads_pictures_as_coding_does(tmp_path):
+    """EXIF orientation is applied, and what cannot be read is left out with a warning."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 70)).save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "damaged.png").write_bytes(b"nothing")
+    with pytest.warns(PylatentWarning, match=r"left out: .*damaged.png: not a picture"):
+        (picture,) = load_images(tmp_path, 64)
+    assert picture.shape == (3, 80, 70)
