@@ -14,6 +14,7 @@ from torch import Tensor
 from pylatent import images
 from pylatent.codecs import Bitstream, Latents, MeanScaleHyperprior, NestedCodec
 from pylatent.coding.container import HASH_BYTES, LatFile
+from pylatent.entropy.gaussian import gaussian_bits
 from pylatent.evaluation import psnr
 from pylatent.evaluation.measure import same_latents
 from pylatent.train.data import find_images
@@ -66,7 +67,8 @@ def estimated_bits(codec: NestedCodec, coded: Latents) -> float:
     total = 0.0
     for step in codec.steps:
         hat, mean, scale = (of[step.level] for of in (coded.levels, coded.means, coded.scales))
-        total += float(codec.bits_of(step, hat - mean, scale).sum())
+        bits = codec.prior.bits(hat - mean) if scale is None else gaussian_bits(hat - mean, scale)
+        total += float(bits.sum())
     return total
 
 

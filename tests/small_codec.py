@@ -2,6 +2,7 @@
 
 import torch
 
+from pylatent.codecs.context_hyperprior import ContextHyperprior
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
 from pylatent.codecs.nested import NestedCodec
 from pylatent.codecs.residual import ResidualHyperprior
@@ -50,6 +51,23 @@ def make_residual(*, seed=0):
         codec.h_a[-1].weight.mul_(10)
         codec.h_s[-1].weight.mul_(6)
         codec.h_s[-1].bias[:12].add_(torch.linspace(2, 6, 12))
+    codec.fit_prior()
+    codec.update()
+    return codec
+
+
+def make_context(*, seed=0):
+    """The same for a context hyperprior with qualities 1 to 4 in two bands; 10 of 12 and 6 of 8 channels are coded."""
+    torch.manual_seed(seed)
+    options = {"coded": (10, 6), "hyper": (8, 10), "context": (8, 12), "bands": 2, "lambdas": (0.001, 0.01, 0.1, 0.2)}
+    codec = ContextHyperprior((6, 8, 10), M=12, N=8, **options).eval()
+    with torch.no_grad():
+        codec.g_a[-1].weight.mul_(4)
+        codec.h_a[-1].weight.mul_(10)
+        codec.h_s[-1].weight.mul_(6)
+        codec.h_s[-1].bias[:10].add_(torch.linspace(2, 6, 10))
+        codec.context.fuse[-1].weight.mul_(30)
+        codec.constants.copy_(torch.tensor([0.3, -1.7]))
     codec.fit_prior()
     codec.update()
     return codec

@@ -1,6 +1,7 @@
 """Codecs: pixels to latents, latents to bytes, and back."""
 
 from pylatent.codecs.base import Codec
+from pylatent.codecs.context_hyperprior import ContextHyperprior
 from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.nested import NestedCodec
@@ -12,7 +13,7 @@ from pylatent.coding.container import Bitstream
 # Those that a model file may name.
 ARCHITECTURES: dict[str, type[Codec]] = {
     architecture.__name__: architecture
-    for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec, ResidualHyperprior)
+    for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec, ResidualHyperprior, ContextHyperprior)
 }
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Bitstream",
     "Codec",
     "CodecOutput",
+    "ContextHyperprior",
     "Done",
     "Latents",
     "MeanScaleHyperprior",

@@ -27,7 +27,7 @@ from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.codecs.steps import Shape, Step, whole_levels
 from pylatent.codecs.streams import as_coded, decode, encode
 from pylatent.codecs.tables import CodingTables
-from pylatent.codecs.walk import Done, quantize
+from pylatent.codecs.walk import Done, Here, quantize
 from pylatent.coding.container import Bitstream
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
@@ -110,7 +110,7 @@ class Codec(nn.Module, ABC):
 
     # What the author may use.
 
-    def network(self, name: str, done: Done) -> Callable[[Tensor], Tensor]:
+    def network(self, name: str, done: Done) -> Callable[..., Tensor]:
         """The one of `exact_networks` that the walk needs: its exact form, or the float network itself."""
         return self._ready().networks[name] if done.exact else self.exact_networks[name]
 
@@ -128,9 +128,9 @@ class Codec(nn.Module, ABC):
 
     # The tables of the coder, and what else steers it.
 
-    def bits_of(self, step: Step, residual: Tensor, scale: Tensor | None) -> Tensor:
-        """Bits of each element of a step's residual under its standard deviations (None: the prior), differentiable."""
-        return self.prior.bits(residual) if scale is None else gaussian_bits(residual, scale)
+    def bits_of(self, here: Here, residual: Tensor) -> Tensor:
+        """Bits of each element of a step's residual, under its standard deviations or the prior; differentiable."""
+        return self.prior.bits(residual) if here.scale is None else gaussian_bits(residual, here.scale)
 
     def tables_of(self, level: int) -> CdfTables:
         """The integer tables that code a level. Raises ModelError before `update`."""
@@ -147,7 +147,9 @@ class Codec(nn.Module, ABC):
 
     def update(self, tables: tuple[CdfTables, CdfTables] | None = None) -> None:
         """Build tables and exact networks from the float weights; `tables` (Gaussian, prior's) are taken as given."""
-        self._coding = CodingTables.build(self.exact_networks, self.prior, tables)
+        scales = self.scales_of(0)
+        assert scales is not None, "level 0 is Gaussian"
+        self._coding = CodingTables.build(self.exact_networks, self.prior, scales, tables)
 
     def coding_state(self) -> dict[str, Tensor]:
         """All integers that steer the coder, as tensors that a model file stores. Raises ModelError before `update`."""

@@ -136,18 +136,23 @@ class Chain(Codec):
     def parameters_of(self, step: Step, done: Done) -> Parameters:
         if step.level == self.num_levels - 1:
             return self.prior_parameters(done)
-        link, parent = self.links[step.level], self._parent(step.level, done)
-        _, height, width = done.shapes[step.level]
-        if done.exact:
-            scale, halo = reach(link.h_s)
-            tile = int(_HYPER_LATENT_TILE / scale)
-            needed = (height, width) if max(parent.shape[-2:]) <= tile else None  # of a picture of one tile
-            network = partial(self._ready().networks[link.name], size=needed, dtype=torch.float32)
-            both = run_tiled(network, parent, tile=tile, halo=halo, scale=scale)
-        else:
-            both = link.h_s(parent)
-        scales, mean = self._split(both[..., :height, :width])
+        scales, mean = self._split(self._predicted(step.level, done))
         return self.gaussian(mean, scales, done)
+
+    def _predicted(self, level: int, done: Done) -> Tensor:
+        """What h_s says of a level, of the level's size; float32 integers over 2^8 in an exact walk."""
+        return self._run(self.links[level].name, self._parent(level, done), done, done.shapes[level][1:])
+
+    def _run(self, name: str, values: Tensor, done: Done, size: tuple[int, int]) -> Tensor:
+        """The result of one of `exact_networks`, cropped to `size`; in an exact walk in tiles, as float32 integers."""
+        network = self.network(name, done)
+        if not done.exact:
+            return network(values)[..., : size[0], : size[1]]
+        scale, halo = reach(self.exact_networks[name])
+        tile = int(_HYPER_LATENT_TILE / scale)
+        needed = size if max(values.shape[-2:]) <= tile else None  # of a picture of one tile
+        exact = partial(network, size=needed, dtype=torch.float32)
+        return run_tiled(exact, values, tile=tile, halo=halo, scale=scale)[..., : size[0], : size[1]]
 
     def _parent(self, level: int, done: Done) -> Tensor:
         """What h_s of a level is given: its parent's values (or integers), in units of h_a's result."""

@@ -39,10 +39,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Step:
-    """What is coded together, in one section: parts of one level, whose symbols follow each other part by part."""
+    """What is coded together, in one section: parts of one level, whose symbols follow each other part by part.
+
+    coded: without it the elements take their means: there are no symbols and no section.
+    """
 
     level: int
     parts: tuple[Part, ...] = (Part(),)
+    coded: bool = True
 
     @property
     def is_whole(self) -> bool:
@@ -94,9 +98,10 @@ def whole_levels(levels: int) -> tuple[Step, ...]:
 
 @lru_cache(maxsize=64)
 def check_steps(steps: tuple[Step, ...], channels: tuple[int, ...]) -> None:
-    """Raises ModelError unless the steps are 1 to 64 and code every element of levels of `channels` exactly once."""
-    if not 1 <= len(steps) <= MAX_SECTIONS:
-        raise ModelError(f"a codec must have 1 to {MAX_SECTIONS} steps, got {len(steps)}")
+    """Raises ModelError unless 1 to 64 steps are coded, and all give every element of levels of `channels` once."""
+    sections = sum(step.coded for step in steps)
+    if not 1 <= sections <= MAX_SECTIONS:
+        raise ModelError(f"a codec must have 1 to {MAX_SECTIONS} coded steps, got {sections}")
     covered = [torch.zeros(count, 2, 2, dtype=torch.int32) for count in channels]
     for number, step in enumerate(steps):
         for part in step.parts:
@@ -119,5 +124,5 @@ def _extent(length: int, part: Part, side: int) -> int:
 
 
 def symbols_of(steps: Sequence[Step], shapes: Sequence[Shape]) -> list[int]:
-    """The number of symbols of each step."""
+    """The number of elements of each step."""
     return [step.count(shapes[step.level]) for step in steps]

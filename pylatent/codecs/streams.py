@@ -80,7 +80,7 @@ def decode(codec: Codec, streams: Sequence[Bitstream], threads: int | None = Non
             raise MismatchError(f"section {place} cannot be decoded: {_INEXACT.format(codec.name)} ({error})") from None
         return torch.stack(symbols).to(here.mean.device)
 
-    done = Done(size, codec.level_shapes(size), len(streams), codec.device, codec.exact)
+    done = Done(size, codec.level_shapes(size), len(streams), codec.device, codec.exact, quality)
     with torch.autocast(codec.device.type, enabled=False):
         return Walk(codec, done, take).latents(quality)
 
@@ -142,7 +142,7 @@ def _check_latents(codec: Codec, latents: Latents) -> None:
 
 def _check_streams(codec: Codec, streams: Sequence[Bitstream]) -> tuple[tuple[int, int], tuple[float, ...] | None]:
     """Refuse what cannot be a stream of this codec, before anything of the declared size is allocated."""
-    size, steps = streams[0].size, codec.steps
+    size, steps = streams[0].size, [step for step in codec.steps if step.coded]
     counts = symbols_of(steps, codec.level_shapes(size))
     least = [float(codec.tables_of(level).min_bits.min()) for level in range(codec.num_levels)]
     for number, stream in enumerate(streams):

@@ -38,12 +38,12 @@ class CodingTables:
         cls,
         networks: Mapping[str, nn.Sequential],
         prior: FactorizedPrior | LogisticPrior,
+        scales: Tensor,
         tables: tuple[CdfTables, CdfTables] | None,
     ) -> CodingTables:
-        """From float weights; `tables` (y's, z's) are built unless given. Raises ModelError."""
+        """From float weights; `tables` (of Gaussians of `scales`, the prior's) are built unless given. ModelError."""
         if prior.num_tables > _MOST_TABLES:
             raise ModelError(f"z may have at most {_MOST_TABLES} channels, got {prior.channels}")
-        scales = default_scales()
         tables_y, tables_z = tables or (CdfTables.gaussian(scales), prior.tables())
         if (tables_y.num_tables, tables_z.num_tables) != (len(scales), prior.num_tables):
             raise ModelError(
@@ -51,7 +51,7 @@ class CodingTables:
                 f"got {tables_y.num_tables} and {tables_z.num_tables}"
             )
         # scale * 2^8 is an integer, so it exceeds the threshold if and only if it exceeds the threshold rounded down.
-        thresholds = torch.floor(scales[:-1].double() * 2.0**ACTIVATION_BITS)
+        thresholds = torch.floor(default_scales()[:-1].double() * 2.0**ACTIVATION_BITS)
         exact = {name: ExactNetwork(exact_layers(network)) for name, network in networks.items()}
         return cls({"y": tables_y, "z": tables_z}, to_grid(prior.medians).cpu(), thresholds, exact)
 

@@ -31,6 +31,7 @@ class Done:
     """What a step may depend on.
 
     size: of the pictures; shapes: (C, h, w) of the levels; batch: number of pictures; device: of all tensors.
+    quality: of each picture, None for a fixed rate.
     exact: whether values are integers over 2^8 in float64, or floats.
     levels: (B, C, h, w) each, 0 where nothing is done yet, None before a level's first step. They change in place where
         gradients are off.
@@ -42,6 +43,7 @@ class Done:
     batch: int
     device: torch.device
     exact: bool
+    quality: tuple[float, ...] | None = None
     levels: list[Tensor | None] = field(init=False)
     kept: dict[str, Any] = field(default_factory=dict)
 
@@ -60,12 +62,13 @@ class Done:
 class Here:
     """A step with its parameters; tensors are of its own elements: (B, C, h, w) of a whole step, else (B, n).
 
-    given: what the codec said. mean: what residuals are relative to, as float; in_units: the same in the walk's units,
-    1 or 2^-8.
+    given: what the codec said; done: what it was told. mean: what residuals are relative to, as float; in_units: the
+    same in the walk's units, 1 or 2^-8.
     """
 
     def __init__(self, codec: Codec, step: Step, done: Done) -> None:
-        self.step, self._codec, self._batch, self._shape = step, codec, done.batch, done.shapes[step.level]
+        self.step, self.done = step, done
+        self._codec, self._batch, self._shape = codec, done.batch, done.shapes[step.level]
         self.given = codec.parameters_of(step, done)
         self.mean = self.in_units = self.gathered(self.given.mean)
         if done.exact:
@@ -83,7 +86,9 @@ class Here:
 
     @cached_property
     def scale(self) -> Tensor | None:
-        """The standard deviation, in an exact walk that of the table; None under a prior."""
+        """The standard deviation, in an exact walk that of the table; None under a prior, or if nothing is coded."""
+        if not self.step.coded:
+            return None
         if self.given.scale is not None:
             return self.gathered(self.given.scale)
         table = self._codec.scales_of(self.step.level)
@@ -93,6 +98,11 @@ class Here:
         indexes = self.gathered(self.given.indexes)
         # index_select takes a third of the time of table[indexes].
         return table.to(indexes.device).index_select(0, indexes.int().flatten()).view(indexes.shape)
+
+    def nothing(self) -> Tensor:
+        """The residual of a step that is not coded."""
+        shape = (self._batch, *self._shape) if self.step.is_whole else self.mean.shape
+        return torch.zeros(shape, device=self.mean.device)
 
     @cached_property
     def indexes(self) -> Tensor:
@@ -121,7 +131,7 @@ class Here:
 
 
 class Walk:
-    """All steps of a codec, in order; `take`: a step -> its residual, of its elements."""
+    """All steps of a codec, in order; `take`: a coded step -> its residual, of its elements."""
 
     def __init__(self, codec: Codec, done: Done, take: Callable[[Here], Tensor]) -> None:
         self.done = done
@@ -133,7 +143,7 @@ class Walk:
             if number:
                 self._join()
             here = Here(codec, step, done)
-            self._taken.append((here, take(here)))
+            self._taken.append((here, take(here) if step.coded else here.nothing()))
 
     def _join(self) -> None:
         """Adds the outcome of the last step to what is done."""
@@ -169,7 +179,8 @@ class Walk:
 
 def over(codec: Codec, latents: Latents, exact: bool) -> Done:
     """The beginning of a walk over given latents."""
-    return Done(latents.size, codec.level_shapes(latents.size), len(latents), latents.y.device, exact)
+    shapes = codec.level_shapes(latents.size)
+    return Done(latents.size, shapes, len(latents), latents.y.device, exact, latents.quality)
 
 
 def quantize(
@@ -180,7 +191,7 @@ def quantize(
 
     def take(here: Here) -> Tensor:
         paid, passed = rounding(here.of(latents) - here.mean, here.step.level)
-        bits[here.step.level].append(codec.bits_of(here.step, paid, here.scale))
+        bits[here.step.level].append(codec.bits_of(here, paid))
         return passed
 
     walked = Walk(codec, over(codec, latents, exact), take)

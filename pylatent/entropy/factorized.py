@@ -47,13 +47,16 @@ class FactorizedPrior(nn.Module):
             torch.tensor([-_INIT_SCALE, 0.0, _INIT_SCALE]).repeat(channels, 1, 1), requires_grad=False
         )
 
-    def logits(self, values: Tensor) -> Tensor:
-        """Logits of the cumulative distribution at `values` (C, 1, n) -> (C, 1, n), in the dtype of `values`."""
-        logits = values
+    def logits(self, values: Tensor, first: int = 0) -> Tensor:
+        """Logits of the cumulative distribution at `values` (c, 1, n) -> (c, 1, n), in the dtype of `values`.
+
+        They are of the channels from `first` on.
+        """
+        logits, some = values, slice(first, first + len(values))
         for i, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
-            logits = F.softplus(matrix.to(values.dtype)) @ logits + bias.to(values.dtype)
+            logits = F.softplus(matrix[some].to(values.dtype)) @ logits + bias[some].to(values.dtype)
             if i < len(self.factors):
-                logits = logits + torch.tanh(self.factors[i].to(values.dtype)) * torch.tanh(logits)
+                logits = logits + torch.tanh(self.factors[i][some].to(values.dtype)) * torch.tanh(logits)
         return logits
 
     @property
@@ -71,17 +74,20 @@ class FactorizedPrior(nn.Module):
         """(C,) uint8: number of the table that codes each channel."""
         return torch.arange(self.channels, dtype=torch.uint8)
 
-    def bits(self, residual: Tensor) -> Tensor:
-        """Bits of each element of `residual` (B, C, H, W): the latent less its channel's median; float32."""
+    def bits(self, residual: Tensor, first: int = 0) -> Tensor:
+        """Bits of each element of `residual` (B, c, H, W): the latent less its channel's median; float32.
+
+        Its channels are the prior's from `first` on.
+        """
         with torch.autocast(residual.device.type, enabled=False):
-            values = residual.float() + self.medians.view(-1, 1, 1)
-            flat = values.transpose(0, 1).reshape(self.channels, 1, -1)
-            lower, upper = self.logits(flat - 0.5), self.logits(flat + 0.5)
+            batch, channels, height, width = residual.shape
+            values = residual.float() + self.medians[first : first + channels].view(-1, 1, 1)
+            flat = values.transpose(0, 1).reshape(channels, 1, -1)
+            lower, upper = self.logits(flat - 0.5, first), self.logits(flat + 0.5, first)
             # Both logits on the negative side, where the difference of sigmoids keeps its digits.
             sign = -torch.sign(lower + upper).detach()
             likelihood = torch.abs(torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower))
             bits = -torch.log2(lower_bound(likelihood, LIKELIHOOD_BOUND))
-            batch, channels, height, width = residual.shape
             return bits.reshape(channels, batch, height, width).transpose(0, 1)
 
     @torch.no_grad()

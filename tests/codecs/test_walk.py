@@ -166,8 +166,9 @@ def test_a_codec_without_exact_networks_says_so():
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ((), "must have 1 to 64 steps, got 0"),
+        ((), "must have 1 to 64 coded steps, got 0"),
         ((Step(0),) * 65, "got 65"),
+        ((Step(0, coded=False),), "1 to 64 coded steps, got 0"),
         ((Step(0), Step(0)), "channel 0 of level 0 is coded 2 times"),
         ((Step(0, checkerboard(0)),), r"channel 0 of level 0 is coded 0 times at phase \(0, 1\)"),
         ((Step(0, (Part(0, 3),)),), "channel 3 of level 0 is coded 0 times"),
