@@ -76,3 +76,11 @@ def check_writable(option: str, path: Path | None) -> None:
         raise misused(f"{option} {path}: this is a folder")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise misused(f"{option} {path}: it may not be written")
+
+
+def numbers(option: str, text: str | None) -> list[float] | None:
+    """The numbers of an option such as "0.1,0.2"; None where it is not given. Ends the command with a usage error."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise misused(f"{option} must be numbers with commas between them, got {text}") from None

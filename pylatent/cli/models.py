@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pylatent.cli._check import check_name
-from pylatent.cli._report import bytes_text, complain, failures_reported, misused
+from pylatent.cli._check import check_name, numbers
+from pylatent.cli._report import bytes_text, complain, failures_reported
 
 if TYPE_CHECKING:
     from pylatent.zoo import ModelInfo
@@ -59,7 +59,7 @@ def import_checkpoint(
         from pylatent import zoo
 
         known = zoo.installed(name)
-        info = zoo.import_checkpoint(path, name, lambdas=_numbers("--lambdas", lambdas))
+        info = zoo.import_checkpoint(path, name, lambdas=numbers("--lambdas", lambdas))
         print(f"{_done(known, info, 'imported')}: {info.path}")
 
 
@@ -71,13 +71,6 @@ def remove(name: Annotated[str, typer.Argument(help="Name of a model that was ad
 
         info = zoo.remove(name)
         print(f"removed {info.name}: {info.path}")
-
-
-def _numbers(option: str, text: str | None) -> list[float] | None:
-    try:
-        return None if text is None else [float(part) for part in text.split(",")]
-    except ValueError:
-        raise misused(f"{option} must be numbers with commas between them, got {text}") from None
 
 
 def _done(known: ModelInfo | None, info: ModelInfo, verb: str) -> str:

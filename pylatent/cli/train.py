@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._check import check_name
+from pylatent.cli._check import check_name, numbers
 from pylatent.cli._progress import progress
 from pylatent.cli._report import complain, failures_reported, misused, need_extra
 
 app = typer.Typer(
     no_args_is_help=True, help="Train codecs and classifiers on your own pictures.", pretty_exceptions_enable=False
 )
+
+
+_CHANNELS = {"hyperprior": (64, 128), "nested": (70, 150), "residual": (128, 256)}  # N and M
 
 
 @app.command()
@@ -29,11 +32,19 @@ def rd(
     name: Annotated[str, typer.Option(help="Versioned name of the model that is exported.")] = "mymodel-1",
     steps: Annotated[int, typer.Option(min=1, help="Length of the run in steps.")] = 100_000,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Length by the clock, instead of --steps.")] = None,
-    codec: Annotated[str, typer.Option(help="hyperprior or nested.")] = "hyperprior",
+    codec: Annotated[str, typer.Option(help="hyperprior, nested or residual.")] = "hyperprior",
     n: Annotated[
-        int | None, typer.Option("--N", min=1, max=256, help="Channels of the transforms; 64, nested 70 if not given.")
+        int | None,
+        typer.Option("--N", min=1, max=256, help="Channels of the transforms: 64, nested 70; residual: of z, 128."),
     ] = None,
-    m: Annotated[int | None, typer.Option("--M", min=1, help="Channels of y; 128, nested 150 if not given.")] = None,
+    m: Annotated[int | None, typer.Option("--M", min=1, help="Channels of y: 128, nested 150, residual 256.")] = None,
+    lambdas: Annotated[
+        str | None, typer.Option(help="Weights of 255² MSE, one a quality: 0.0018,0.0035,… (eight if not given).")
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(help="Residual: channels at 1/4, 1/8 and 1/16 of the sides; 64,128,192.")
+    ] = None,
+    hyper: Annotated[str | None, typer.Option(help="Residual: channels of the hyper-networks; 160,192.")] = None,
     levels: Annotated[int | None, typer.Option(help="Nested: levels of latents, from 2; 4 if not given.")] = None,
     prior: Annotated[str | None, typer.Option(help="Nested: logistic (if not given) or factorized.")] = None,
     common_dim: Annotated[
@@ -48,20 +59,29 @@ def rd(
     crop: Annotated[int, typer.Option(min=64, help="Side of the crops in pixels, a multiple of 64.")] = 192,
     batch: Annotated[int, typer.Option(min=1, help="Crops per step (and per device).")] = 4,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate; it falls as (1 - t/T)^2.")] = 1e-3,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of the convolutions.")] = 0.1,
+    colours: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the crops that get unusual colours, of three kinds each.")
+    ] = 0.2,
     precision: Annotated[str, typer.Option(help="auto, bf16-mixed or 32-true.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints, each with a line in log.jsonl.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
 ) -> None:
-    """Train rate and distortion for eight qualities in one model. A run that was cut resumes from its folder."""
+    """Train rate and distortion for several qualities in one model. A run that was cut resumes from its folder."""
     check_name(name)
     if crop % 64:
         raise misused(f"--crop must be a multiple of 64, got {crop}")
-    if codec not in ("hyperprior", "nested"):
-        raise misused(f"--codec must be hyperprior or nested, got {codec}")
+    if codec not in _CHANNELS:
+        raise misused(f"--codec must be hyperprior, nested or residual, got {codec}")
+    weights = numbers("--lambdas", lambdas)
+    shape = {"widths": _whole("--widths", widths, 3), "hyper": _whole("--hyper", hyper, 2)}
+    given_shape: dict[str, Any] = {name: value for name, value in shape.items() if value is not None}
+    if given_shape and codec != "residual":
+        raise misused(f"--{next(iter(given_shape))} is for --codec residual")
     need_extra("lightning_fabric")
     from pylatent.codecs.base import Codec
-    from pylatent.train.rd import Nested, Progress, Recipe, Trainer
+    from pylatent.train.rd import LAMBDAS, Nested, Progress, Recipe, Residual, Trainer
     from pylatent.train.validate import load_centres, rate_distortion
     from pylatent.zoo.registry import codec_from_checkpoint
     from pylatent.zoo.store import is_model, load_codec, save_codec
@@ -77,16 +97,19 @@ def rd(
     given = {name: value for name, value in chain.items() if value is not None}
     if given and codec != "nested":
         raise misused(f"--{next(iter(given)).replace('_', '-')} is for --codec nested")
-    nested = Nested(**given) if codec == "nested" else None
     recipe = Recipe(
-        N=n or (70 if nested else 64),
-        M=m or (150 if nested else 128),
-        nested=nested,
+        N=n or _CHANNELS[codec][0],
+        M=m or _CHANNELS[codec][1],
+        nested=Nested(**given) if codec == "nested" else None,
+        residual=Residual(**given_shape) if codec == "residual" else None,
+        lambdas=LAMBDAS if weights is None else tuple(weights),
         crop=crop,
         batch=batch,
         steps=steps,
         minutes=minutes,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        colours=colours,
         seed=seed,
     )
     try:
@@ -94,7 +117,8 @@ def rd(
     except ValueError as error:
         raise misused(str(error)) from None
     if start is not None:
-        trainer.start_from((load_codec(start) if is_model(start) else codec_from_checkpoint(start)).state_dict())
+        known = load_codec(start) if is_model(start) else codec_from_checkpoint(start, recipe.lambdas)
+        trainer.start_from(known.state_dict())
     trainer.prepare()
     pictures = load_centres(validate, 256) if validate is not None else []
 
@@ -117,3 +141,12 @@ def rd(
         path = out / f"{name}.safetensors"
         save_codec(trained, path, name=name, card=card)
         complain(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")
+
+
+def _whole(option: str, text: str | None, count: int) -> tuple[int, ...] | None:
+    values = numbers(option, text)
+    if values is None:
+        return None
+    if len(values) != count or any(value != int(value) or value < 1 for value in values):
+        raise misused(f"{option} must be {count} whole numbers above 0 with commas between them, got {text}")
+    return tuple(int(value) for value in values)

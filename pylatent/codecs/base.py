@@ -61,7 +61,10 @@ class Codec(nn.Module, ABC):
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments, as a model file stores them (JSON)."""
+        """The constructor's arguments, as a model file stores them (JSON).
+
+        Of a variable-rate codec, "gains" (a number) or "lambdas" (a list) tells how many integer qualities it has.
+        """
 
     @property
     def qualities(self) -> tuple[float, float] | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from pylatent.coding.container import MAX_SECTIONS
 from pylatent.errors import ModelError
 
 Shape = tuple[int, int, int]  # channels, height, width
+_Array = TypeVar("_Array", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Part:
     stop: int | None = None
     phase: tuple[int, int] | None = None
 
-    def of(self, values: Tensor, first: int = 0) -> Tensor:
+    def of(self, values: _Array, first: int = 0) -> _Array:
         """The view (..., C, h', w') of these elements of a level's channels from `first` on."""
         values = values[..., self.start - first : None if self.stop is None else self.stop - first, :, :]
         return values if self.phase is None else values[..., self.phase[0] :: 2, self.phase[1] :: 2]
@@ -102,20 +105,21 @@ def check_steps(steps: tuple[Step, ...], channels: tuple[int, ...]) -> None:
     sections = sum(step.coded for step in steps)
     if not 1 <= sections <= MAX_SECTIONS:
         raise ModelError(f"a codec must have 1 to {MAX_SECTIONS} coded steps, got {sections}")
-    covered = [torch.zeros(count, 2, 2, dtype=torch.int32) for count in channels]
+    covered = [np.zeros((count, 2, 2), np.int32) for count in channels]
     for number, step in enumerate(steps):
         for part in step.parts:
             if not (0 <= step.level < len(channels) and 0 <= part.start < (part.stop or channels[step.level])):
                 raise ModelError(f"step {number} codes {part} of level {step.level}, which has no such channels")
-            part.of(covered[step.level]).add_(1)
+            times = part.of(covered[step.level])
+            times += 1
             if part.stop is not None and part.stop > channels[step.level]:
                 raise ModelError(f"step {number} codes channels up to {part.stop}, level {step.level} has fewer")
     for level, times in enumerate(covered):
-        if not bool((times == 1).all()):
-            wrong = (times != 1).nonzero()[0].tolist()
+        if (times != 1).any():
+            channel, row, column = (int(at[0]) for at in np.nonzero(times != 1))
             raise ModelError(
-                f"the steps must code every element once, but channel {wrong[0]} of level {level} is coded "
-                f"{int(times[tuple(wrong)])} times at phase {tuple(wrong[1:])}"
+                f"the steps must code every element once, but channel {channel} of level {level} is coded "
+                f"{times[channel, row, column]} times at phase {(row, column)}"
             )
 
 

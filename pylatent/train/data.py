@@ -54,15 +54,15 @@ def load_images(folder: Path, smallest: int) -> list[Tensor]:
     return pictures
 
 
-def random_crops(images: Sequence[Tensor], size: int, batch: int, seed: int) -> Iterator[Tensor]:
-    """Endless batches (batch, 3, size, size), float32 in [0, 1]; pictures drawn by area, half of the crops mirrored."""
+def random_crops(pictures: Sequence[Tensor], size: int, batch: int, seed: int) -> Iterator[Tensor]:
+    """Endless batches (batch, 3, size, size), uint8; pictures drawn by area, half of the crops mirrored."""
     generator = np.random.default_rng(seed)
-    areas = np.array([math.prod(image.shape[1:]) for image in images], dtype=np.float64)
+    areas = np.array([math.prod(image.shape[1:]) for image in pictures], dtype=np.float64)
     while True:
         crops = []
-        for index in generator.choice(len(images), batch, p=areas / areas.sum()):
-            image = images[index]
+        for index in generator.choice(len(pictures), batch, p=areas / areas.sum()):
+            image = pictures[index]
             top, left = (int(generator.integers(0, side - size + 1)) for side in image.shape[1:])
             crop = image[:, top : top + size, left : left + size]
             crops.append(crop.flip(2) if generator.random() < 0.5 else crop)
-        yield torch.stack(crops).float() / 255
+        yield torch.stack(crops)

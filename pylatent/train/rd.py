@@ -1,8 +1,9 @@
-"""Rate-distortion training of a variable-rate hyperprior or nested codec: one set of weights for all qualities.
+"""Rate-distortion training of a variable-rate codec: one set of weights for all qualities.
 
 One lambda per picture of the batch, stratified over the qualities; each picture's loss is divided by the running mean
-of its quality's loss, so that low and high rates count alike. Muon trains the convolutions, Adam the rest; the averaged
-weights are kept beside the raw ones and are what is exported.
+of its quality's loss, so that low and high rates count alike. Muon with weight decay trains the convolutions, Adam the
+rest; some pictures get colours that few photographs have. The averaged weights are kept beside the raw ones and are
+what is exported. A step does not wait for the device: what it reports are tensors until someone reads them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from torch import Tensor, nn
 from pylatent._native import has_bf16
 from pylatent.codecs.chain import Chain
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
+from pylatent.codecs.latents import Latents
 from pylatent.codecs.nested import NestedCodec, PriorName
+from pylatent.codecs.residual import ResidualHyperprior
+from pylatent.codecs.rounding import mixed
 from pylatent.errors import ModelError
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
+from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.muon import Muon
 
@@ -44,12 +49,24 @@ class Nested:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """What makes it a residual hyperprior: arguments of `ResidualHyperprior`, whose other channels are N and M."""
+
+    widths: tuple[int, int, int] = (64, 128, 192)
+    hyper: tuple[int, int] = (160, 192)
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock."""
+    """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock.
+
+    colours: the part of the crops that `unusual_colours` changes, of each kind. weight_decay: of the convolutions.
+    """
 
     N: int = 64
     M: int = 128
     nested: Nested | None = None
+    residual: Residual | None = None
     lambdas: tuple[float, ...] = LAMBDAS
     crop: int = 192
     batch: int = 4
@@ -57,6 +74,8 @@ class Recipe:
     minutes: float | None = None
     learning_rate: float = 1e-3
     average: float = 0.999
+    weight_decay: float = 0.1
+    colours: float = 0.2
     clip: float = 1.0
     seed: int = 0
 
@@ -64,6 +83,8 @@ class Recipe:
 def make_codec(recipe: Recipe) -> Chain:
     """The codec that a recipe trains, with random weights. Raises ValueError for a nested one that cannot be."""
     gains = len(recipe.lambdas)
+    if recipe.residual is not None:
+        return ResidualHyperprior(M=recipe.M, N=recipe.N, lambdas=recipe.lambdas, **asdict(recipe.residual))
     if recipe.nested is None:
         return MeanScaleHyperprior(recipe.N, recipe.M, gains=gains)
     return NestedCodec(channels=recipe.N, latent_channels=recipe.M, gains=gains, **asdict(recipe.nested))
@@ -71,13 +92,23 @@ def make_codec(recipe: Recipe) -> Chain:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the caller's progress bar is told."""
+    """What the caller's progress bar is told; reading `loss`, `bpp` or `psnr` waits for the device."""
 
     step: int
     fraction: float
-    loss: float
-    bpp: float
-    psnr: float
+    means: Tensor  # loss, bits per pixel, MSE of the batch
+
+    @property
+    def loss(self) -> float:
+        return float(self.means[0])
+
+    @property
+    def bpp(self) -> float:
+        return float(self.means[1])
+
+    @property
+    def psnr(self) -> float:
+        return float(-10 * torch.log10(self.means[2]))
 
 
 def _shape(weights: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
@@ -91,9 +122,12 @@ class _Objective(nn.Module):
         super().__init__()
         self.codec = codec
 
-    def forward(self, x: Tensor, qualities: list[float]) -> tuple[Tensor, Tensor]:
-        output = self.codec(x, qualities)
-        return (output.x_hat.float() - x).pow(2).mean((1, 2, 3)), output.bpp
+    def forward(self, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        size = (x.shape[2], x.shape[3])
+        rated = self.codec.quantize(Latents(self.codec.analysis(x, quality), size), mixed)
+        x_hat = self.codec.synthesis(rated.latents.levels, quality)
+        bits = torch.stack([level.float() for level in rated.bits]).sum(0)
+        return (x_hat.float() - x).pow(2).mean((1, 2, 3)), bits / (size[0] * size[1])
 
 
 class Trainer:
@@ -124,8 +158,8 @@ class Trainer:
         self.codec.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights = [p for name, p in self.codec.named_parameters() if p.ndim == 4]
         rest = [p for p in self.codec.parameters() if p.ndim != 4 and p.requires_grad]
-        muon = Muon(weights, lr=self.recipe.learning_rate)
-        adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate)
+        muon = Muon(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate, fused=True)
         self.average = {name: p.detach().clone() for name, p in self.codec.state_dict().items()}
         checkpoint = read_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
         if checkpoint is not None:
@@ -133,7 +167,10 @@ class Trainer:
             self.average = checkpoint["average"]
             muon.load_state_dict(checkpoint["muon"])
             adam.load_state_dict(checkpoint["adam"])
-            self.step, self.elapsed, self.scale = checkpoint["step"], checkpoint["elapsed"], checkpoint["scale"].cpu()
+            self.step, self.elapsed, self.scale = checkpoint["step"], checkpoint["elapsed"], checkpoint["scale"]
+        self.scale = self.scale.to(self.fabric.device)
+        self._lambdas = torch.tensor(self.recipe.lambdas, device=self.fabric.device)
+        self._places = torch.arange(self.recipe.batch, device=self.fabric.device)
         self.model, self.muon, self.adam = self.fabric.setup(_Objective(self.codec), muon, adam)
 
     def _load(self, weights: dict[str, Tensor], whose: str) -> None:
@@ -187,16 +224,15 @@ class Trainer:
         for optimizer in (self.muon, self.adam):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        x = x.to(self.fabric.device, memory_format=torch.channels_last)
-        levels = len(recipe.lambdas)
-        picks = [(self.step * recipe.batch + i) % levels for i in range(recipe.batch)]
-        mse, bpp = self.model(x, [float(pick + 1) for pick in picks])
-        weights = torch.tensor([recipe.lambdas[pick] for pick in picks], device=x.device)
-        losses = weights * 255**2 * mse + bpp
-        for pick, loss in zip(picks, losses.detach().cpu(), strict=True):
-            known = float(self.scale[pick])
-            self.scale[pick] = 0.99 * known + 0.01 * float(loss) if known else float(loss)
-        self.fabric.backward((losses / self.scale[picks].to(x.device)).mean())
+        if self.fabric.device.type == "cuda":
+            x = x.pin_memory()
+        x = x.to(self.fabric.device, non_blocking=True).float() / 255
+        x = unusual_colours(x, recipe.colours).contiguous(memory_format=torch.channels_last)
+        picks = (self._places + self.step * recipe.batch) % len(recipe.lambdas)
+        mse, bpp = self.model(x, picks + 1.0)
+        losses = self._lambdas[picks] * 255**2 * mse + bpp
+        self._follow(picks, losses.detach())
+        self.fabric.backward((losses / self.scale[picks]).mean())
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), recipe.clip)
         for optimizer in (self.muon, self.adam):
             optimizer.step()
@@ -207,10 +243,15 @@ class Trainer:
             decay = min(recipe.average, (self.step + 1) / (self.step + 10))
             for name, value in self.codec.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
-        psnr = -10 * torch.log10(mse.detach().mean())
-        return Progress(
-            self.step, self.fraction, float(losses.detach().mean()), float(bpp.detach().mean()), float(psnr)
-        )
+        means = torch.stack([losses.detach().mean(), bpp.detach().mean(), mse.detach().mean()])
+        return Progress(self.step, self.fraction, means)
+
+    def _follow(self, picks: Tensor, losses: Tensor) -> None:
+        """Running means of the loss at the qualities of this batch."""
+        count = torch.zeros_like(self.scale).index_add(0, picks, torch.ones_like(losses))
+        mean = torch.zeros_like(self.scale).index_add(0, picks, losses) / count.clamp_min(1)
+        followed = torch.where(self.scale > 0, 0.99 * self.scale + 0.01 * mean, mean)
+        self.scale = torch.where(count > 0, followed, self.scale)
 
     def averaged(self) -> Chain:
         """The model with averaged weights, in eval mode, on the CPU: what is validated and exported."""

@@ -33,8 +33,8 @@ class Header:
     @property
     def qualities(self) -> tuple[float, float] | None:
         """Lowest and highest quality; None for a fixed rate."""
-        gains = self.config.get("gains")
-        return (1.0, float(gains)) if gains else None
+        count = self.config.get("gains") or len(self.config.get("lambdas", ()))
+        return (1.0, float(count)) if count else None
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:

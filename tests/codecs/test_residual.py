@@ -106,7 +106,8 @@ def test_damaged_streams_are_refused(codec):
 
 @torch.no_grad()
 def test_a_model_file_keeps_all_of_it(codec, tmp_path):
-    zoo.save_codec(codec, tmp_path / "r.safetensors", name="residual-1", card={})
+    header = zoo.save_codec(codec, tmp_path / "r.safetensors", name="residual-1", card={})
+    assert header.qualities == codec.qualities
     stored = zoo.load(tmp_path / "r.safetensors")
     assert stored.config == codec.config
     assert stored.lambdas == codec.lambdas == (0.001, 0.01, 0.1)

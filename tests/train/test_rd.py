@@ -1,21 +1,27 @@
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 from typer.testing import CliRunner
 
 pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra `train`)")
 
-from pylatent import zoo
+from pylatent import images, zoo
 from pylatent.cli.train import app
-from pylatent.codecs import NestedCodec
+from pylatent.codecs import NestedCodec, ResidualHyperprior
 from pylatent.errors import PylatentWarning
+from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images
 from pylatent.train.muon import Muon, orthogonalize
-from pylatent.train.rd import Nested, Recipe, Trainer
+from pylatent.train.rd import Nested, Recipe, Residual, Trainer
+
+PICTURES = Path(__file__).parents[1] / "data" / "pictures"
 
 
 @pytest.fixture
@@ -49,6 +55,64 @@ def test_muon_descends():
         (weight - target).pow(2).sum().backward()
         optimizer.step()
     assert float((weight.detach() - target).pow(2).mean()) < 0.2 * float(target.pow(2).mean())
+
+
+def test_weight_decay_lets_unused_weights_go():
+    weight = torch.nn.Parameter(torch.ones(2, 3, 1, 1))
+    optimizer = Muon([weight], lr=0.1, weight_decay=0.5)
+    for _ in range(2):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.full_like(weight, 0.95**2))
+
+
+def test_unusual_colours_are_of_three_kinds():
+    torch.manual_seed(0)
+    x = 0.2 + 0.3 * torch.rand(400, 3, 4, 4)
+    assert torch.equal(unusual_colours(x, 0.0), x)
+    y = unusual_colours(x, 0.2)
+    assert float(y.min()) >= 0
+    assert float(y.max()) <= 1
+    changed = (y != x).flatten(1).any(1).float().mean()
+    assert 0.35 < float(changed) < 0.55  # a permutation is the identity in one of six
+    permuted = unusual_colours(x, 1.0)
+    orders = torch.corrcoef(torch.cat([x[0].flatten(1), permuted[0].flatten(1)]))[:3, 3:]
+    assert float(orders.abs().max()) > 0.5  # the same picture still
+    saturation = (y - y.mean(1, keepdim=True)).abs().mean((1, 2, 3)) / (x - x.mean(1, keepdim=True)).abs().mean(
+        (1, 2, 3)
+    )
+    assert float(saturation.min()) < 0.8
+    assert float(saturation.max()) > 1.5
+
+
+@pytest.mark.parametrize("form", [{}, {"nested": Nested(levels=3)}, {"residual": Residual((4, 5, 6), (4, 5))}])
+def test_a_step_does_not_wait_for_the_device(photos, tmp_path, form):
+    """On a GPU, a number read from a tensor would; on the CPU it shows as the same operation."""
+
+    class Waits(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            assert function is not torch.ops.aten._local_scalar_dense.default, "a number was read from a tensor"
+            return function(*arguments, **(keywords or {}))
+
+    trainer = Trainer(Recipe(**TINY, **form), tmp_path / "run", precision="32-true")
+    trainer.prepare()
+    x = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with Waits():
+        steps = [trainer._train_step(x) for _ in range(2)]
+        with pytest.raises(AssertionError, match="read from a tensor"):
+            float(steps[1].loss)
+    assert all(np.isfinite([step.loss, step.bpp, step.psnr]).all() for step in steps)
+
+
+def test_pictures_are_seen_as_compress_sees_them(tmp_path):
+    shutil.copy(PICTURES / "exif_rotated_64x96.jpg", tmp_path)
+    shutil.copy(PICTURES / "icc_p3_96x64.png", tmp_path)
+    rotated, profiled = load_images(tmp_path, 16)
+    assert torch.equal(rotated, images.read(PICTURES / "exif_rotated_64x96.jpg").tensor)
+    assert torch.equal(profiled, images.read(PICTURES / "icc_p3_96x64.png").tensor)
+    raw = np.asarray(Image.open(PICTURES / "icc_p3_96x64.png").convert("RGB"))
+    assert not np.array_equal(profiled.permute(1, 2, 0).numpy(), raw)
+    assert tuple(rotated.shape[1:]) != Image.open(PICTURES / "exif_rotated_64x96.jpg").size[::-1]
 
 
 def test_training_lowers_the_loss(photos, tmp_path):
@@ -131,10 +195,58 @@ def test_training_a_nested_codec_lowers_the_loss(photos, tmp_path):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+def test_the_command_trains_a_residual_codec_and_goes_on_from_it(photos, tmp_path):
+    run, model = tmp_path / "run", tmp_path / "run" / "residual-1.safetensors"
+    arguments = [
+        "rd",
+        str(photos),
+        "--codec",
+        "residual",
+        "--widths",
+        "4,5,6",
+        "--hyper",
+        "4,5",
+        "--N",
+        "4",
+        "--M",
+        "6",
+    ]
+    arguments += [
+        "--lambdas",
+        "0.001,0.01,0.1",
+        "--crop",
+        "64",
+        "--batch",
+        "2",
+        "--precision",
+        "32-true",
+        "--steps",
+        "2",
+    ]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(run), "--name", "residual-1"])
+    assert result.exit_code == 0, result.output
+    codec = zoo.load(str(model))
+    assert isinstance(codec, ResidualHyperprior)
+    assert codec.config["widths"] == [4, 5, 6]
+    assert codec.lambdas == (0.001, 0.01, 0.1)
+    x = torch.rand(1, 3, 40, 24)
+    assert codec.decompress(codec.compress(x, 3)).shape == x.shape
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "more"), "--start", str(model)])
+    assert result.exit_code == 0, result.output
+    more = zoo.load(str(tmp_path / "more" / "mymodel-1.safetensors"))
+    assert (
+        float((more.g_a[1].weight - codec.g_a[1].weight).detach().abs().max()) < 1e-3
+    )  # two steps of the warm-up away
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--codec", "transformer"], "--codec must be hyperprior or nested"),
+        (["--codec", "transformer"], "--codec must be hyperprior, nested or residual"),
+        (["--widths", "1,2,3"], "--widths is for --codec residual"),
+        (["--codec", "residual", "--widths", "1,2"], "must be 3 whole numbers above 0 .* got 1,2"),
+        (["--codec", "residual", "--hyper", "1,0"], "must be 2 whole numbers above 0"),
+        (["--lambdas", "a"], "--lambdas must be numbers with commas between them"),
         (["--levels", "3"], "--levels is for --codec nested"),
         (["--zero-mean"], "--predict-mean is for --codec nested"),
         (["--codec", "nested", "--levels", "1"], "from 2 to 64, got 1"),
