@@ -40,14 +40,11 @@ py::object cuda() {
 
 // The levels of cpu.h that have code in this module.
 std::vector<std::string> simd_built() {
-  std::vector<std::string> levels{"scalar"};
-#ifdef PYLATENT_LANE_AVX2
-  levels.push_back("avx2");
+#ifdef PYLATENT_X86_SIMD
+  return {"scalar", "avx2", "avx512"};
+#else
+  return {"scalar"};
 #endif
-#ifdef PYLATENT_LANE_AVX512
-  levels.push_back("avx512");
-#endif
-  return levels;
 }
 
 // (openmp, mkl) as before, or None where nothing can be set.

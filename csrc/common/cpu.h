@@ -15,4 +15,15 @@ bool has_vnni();
 
 const char* simd_name(Simd level);
 
+// Calls the variant of a function for a SIMD level: avx512_<name>, avx2_<name> or scalar_<name>. Each is in a file that
+// is compiled for the level by its suffix (CMakeLists.txt). `arguments` stand in parentheses.
+#ifdef PYLATENT_X86_SIMD
+#define PYLATENT_CALL_VARIANT(level, name, arguments)            \
+  ((level) == ::pylatent::Simd::avx512 ? avx512_##name arguments \
+   : (level) == ::pylatent::Simd::avx2 ? avx2_##name arguments   \
+                                       : scalar_##name arguments)
+#else
+#define PYLATENT_CALL_VARIANT(level, name, arguments) ((void)(level), scalar_##name arguments)
+#endif
+
 }  // namespace pylatent

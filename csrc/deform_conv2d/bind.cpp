@@ -64,8 +64,8 @@ void dispatch(const char* function, int dtype, Fn&& fn) {
   }
 }
 
-void forward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, uintptr_t offset, uintptr_t mask,
-             uintptr_t columns, int threads) {
+void deform_conv2d_forward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, uintptr_t offset,
+                           uintptr_t mask, uintptr_t columns, int threads) {
   dispatch("deform_conv2d_forward", dtype, [&](auto type) {
     const auto tile = make_tile<typename decltype(type)::type>(sizes, part, input, offset, mask, columns);
     py::gil_scoped_release release;
@@ -73,9 +73,9 @@ void forward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, u
   });
 }
 
-void backward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, uintptr_t offset, uintptr_t mask,
-              uintptr_t columns, uintptr_t grad_input, uintptr_t dots, uintptr_t grad_offset, uintptr_t grad_mask,
-              int64_t slices, int threads) {
+void deform_conv2d_backward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, uintptr_t offset,
+                            uintptr_t mask, uintptr_t columns, uintptr_t grad_input, uintptr_t dots,
+                            uintptr_t grad_offset, uintptr_t grad_mask, int64_t slices, int threads) {
   dispatch("deform_conv2d_backward", dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     auto tile = make_tile<T>(sizes, part, input, offset, mask, columns);
@@ -89,9 +89,9 @@ void backward(int dtype, const Sizes& sizes, const Part& part, uintptr_t input, 
 }
 
 // sizes: count, rows, columns; strides of the first two indices
-void transpose(int dtype, const std::array<int64_t, 3>& sizes, uintptr_t from,
-               const std::array<int64_t, 2>& from_strides, uintptr_t to, const std::array<int64_t, 2>& to_strides,
-               int threads) {
+void deform_conv2d_transpose(int dtype, const std::array<int64_t, 3>& sizes, uintptr_t from,
+                             const std::array<int64_t, 2>& from_strides, uintptr_t to,
+                             const std::array<int64_t, 2>& to_strides, int threads) {
   dispatch("deform_conv2d_transpose", dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const deform_conv2d::Transpose<T> all{sizes[0],        sizes[1],        sizes[2],       pointer<const T>(from),
@@ -105,10 +105,11 @@ void transpose(int dtype, const std::array<int64_t, 3>& sizes, uintptr_t from,
 }  // namespace
 
 void bind_deform_conv2d(py::module_& m) {
-  m.def("deform_conv2d_forward", &forward, "fills the columns of a tile of outputs for a block of channels");
-  m.def("deform_conv2d_backward", &backward,
+  m.def("deform_conv2d_forward", &deform_conv2d_forward,
+        "fills the columns of a tile of outputs for a block of channels");
+  m.def("deform_conv2d_backward", &deform_conv2d_backward,
         "replaces the gradients of the columns of a tile by the columns, and adds the gradients that follow from them");
-  m.def("deform_conv2d_transpose", &transpose, "to[i][k][j] = from[i][j][k]");
+  m.def("deform_conv2d_transpose", &deform_conv2d_transpose, "to[i][k][j] = from[i][j][k]");
 }
 
 }  // namespace pylatent

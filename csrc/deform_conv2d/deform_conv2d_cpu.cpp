@@ -1,22 +1,12 @@
 #include <algorithm>
 
 #include "common/cpu.h"
+#include "common/denormals.h"
 #include "common/parallel.h"
 #include "deform_conv2d/deform_conv2d_cpu_kernel.h"
 
 namespace pylatent::deform_conv2d {
 namespace {
-
-template <class T>
-Kernels<T> choose_kernels() {
-#ifdef PYLATENT_DEFORM_AVX512
-  if (simd_level() >= Simd::avx512) return avx512_kernels(T());
-#endif
-#ifdef PYLATENT_DEFORM_AVX2
-  if (simd_level() >= Simd::avx2) return avx2_kernels(T());
-#endif
-  return scalar_kernels(T());
-}
 
 // Nanoseconds of one value.
 constexpr double kGather = 0.5, kScatter = 1, kCombine = 0.5, kTranspose = 0.5;
@@ -34,20 +24,19 @@ void parallel_ranges(int64_t n, int64_t range, double nanoseconds, int threads, 
 
 }  // namespace
 
-Kernels<float> scalar_kernels(float) { return kernels_of<Array<float, 4>>(); }
-Kernels<double> scalar_kernels(double) { return kernels_of<Array<double, 2>>(); }
-
 template <class T>
 void forward(const Tile<T>& tile, int threads) {
-  const Kernels<T> kernels = choose_kernels<T>();
+  const Kernels<T> kernels = PYLATENT_CALL_VARIANT(simd_level(), kernels, (T()));
   const double samples = values(tile.pixels, tile.channels, tile.geometry.kernel_height * tile.geometry.kernel_width);
-  parallel_ranges(tile.pixels, kGroup, kGather * samples, threads,
-                  [&](int64_t begin, int64_t end) { kernels.gather(tile, begin, end); });
+  parallel_ranges(tile.pixels, kGroup, kGather * samples, threads, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
+    kernels.gather(tile, begin, end);
+  });
 }
 
 template <class T>
 void backward(const Tile<T>& tile, int64_t slices, int threads) {
-  const Kernels<T> kernels = choose_kernels<T>();
+  const Kernels<T> kernels = PYLATENT_CALL_VARIANT(simd_level(), kernels, (T()));
   // A thread owns channels, of grad_input too: nothing is shared, and the order of all sums is fixed.
   constexpr int64_t kLine = 64 / sizeof(T);
   const int64_t lines = (tile.channels + kLine - 1) / kLine;
@@ -56,19 +45,22 @@ void backward(const Tile<T>& tile, int64_t slices, int threads) {
   const int64_t dots = 4 * groups * g.kernel_height * g.kernel_width * tile.pixels;
   const double samples = values(tile.pixels, tile.channels, g.kernel_height * g.kernel_width);
   parallel_for(slices, kScatter * samples, threads, [&](int64_t slice) {
+    const FlushDenormals flush;
     // A slice fills the dots of the offset groups that it touches.
     if (tile.dots != nullptr && groups > 1) std::fill_n(tile.dots + slice * dots, dots, T(0));
     const int64_t begin = slice * lines / slices * kLine, end = (slice + 1) * lines / slices * kLine;
     kernels.scatter(tile, slice, begin, least(end, tile.channels));
   });
   if (tile.dots == nullptr) return;
-  parallel_ranges(tile.pixels, kGroup, kCombine * values(slices, dots, 1), threads,
-                  [&](int64_t begin, int64_t end) { kernels.combine(tile, slices, begin, end); });
+  parallel_ranges(tile.pixels, kGroup, kCombine * values(slices, dots, 1), threads, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
+    kernels.combine(tile, slices, begin, end);
+  });
 }
 
 template <class T>
 void transpose(const Transpose<T>& all, int threads) {
-  const Kernels<T> kernels = choose_kernels<T>();
+  const Kernels<T> kernels = PYLATENT_CALL_VARIANT(simd_level(), kernels, (T()));
   const double work = kTranspose * values(all.count, all.rows, all.columns);
   if (all.count == 1) {
     return parallel_ranges(all.columns, 64, work, threads,

@@ -1,7 +1,5 @@
 // Compiled for AVX2 and FMA; run only where they exist.
 #include "deform_conv2d/deform_conv2d_cpu_kernel.h"
-
-#ifdef PYLATENT_DEFORM_AVX2
 #include "deform_conv2d/deform_conv2d_cpu_transpose.h"
 
 namespace pylatent::deform_conv2d {
@@ -34,5 +32,3 @@ Kernels<float> avx2_kernels(float) { return kernels_of<Floats>(); }
 Kernels<double> avx2_kernels(double) { return kernels_of<Array<double, 4>>(); }
 
 }  // namespace pylatent::deform_conv2d
-
-#endif

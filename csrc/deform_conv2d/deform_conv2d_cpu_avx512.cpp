@@ -1,7 +1,5 @@
 // Compiled for AVX-512; run only where it exists.
 #include "deform_conv2d/deform_conv2d_cpu_kernel.h"
-
-#ifdef PYLATENT_DEFORM_AVX512
 #include "deform_conv2d/deform_conv2d_cpu_transpose.h"
 
 namespace pylatent::deform_conv2d {
@@ -35,5 +33,3 @@ Kernels<float> avx512_kernels(float) { return kernels_of<Floats>(); }
 Kernels<double> avx512_kernels(double) { return kernels_of<Array<double, 8>>(); }
 
 }  // namespace pylatent::deform_conv2d
-
-#endif

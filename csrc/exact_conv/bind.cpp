@@ -8,13 +8,9 @@
 
 namespace py = pybind11;
 
-namespace pylatent {
+namespace pylatent::exact {
 namespace {
 
-using exact::Images;
-using exact::Layer;
-using exact::LayerShape;
-using exact::Network;
 using Int32 = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using Int64 = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 
@@ -52,14 +48,13 @@ bool run(const Network& network, uintptr_t values, int64_t batch, int64_t channe
 
 }  // namespace
 
-void bind_exact_conv(py::module_& m) {
-  m.def("exact_variants", &exact::variants,
-        "the kernels of exact networks that this machine can run, the fastest last");
+void bind(py::module_& m) {
+  m.def("exact_variants", &variants, "the kernels of exact networks that this machine can run, the fastest last");
   py::class_<Network>(m, "ExactNetwork")
       .def(py::init(&make), py::arg("layers"))
       .def("output_shape",
            [](const Network& network, int64_t height, int64_t width) {
-             const exact::Size size = network.output_size({height, width});
+             const Size size = network.output_size({height, width});
              return py::make_tuple(network.outputs(), size.height, size.width);
            })
       .def("run", &run, py::arg("values"), py::arg("batch"), py::arg("channels"), py::arg("height"), py::arg("width"),
@@ -71,10 +66,14 @@ void bind_exact_conv(py::module_& m) {
         const int32_t* data = thresholds.data();
         const int64_t size = thresholds.size();
         py::gil_scoped_release release;
-        exact::table_indexes(reinterpret_cast<const float*>(values), count, data, size,
-                             reinterpret_cast<uint8_t*>(indexes), threads);
+        table_indexes(reinterpret_cast<const float*>(values), count, data, size, reinterpret_cast<uint8_t*>(indexes),
+                      threads);
       },
       py::arg("values"), py::arg("count"), py::arg("thresholds"), py::arg("indexes"), py::arg("threads"));
 }
 
+}  // namespace pylatent::exact
+
+namespace pylatent {
+void bind_exact_conv(py::module_& m) { exact::bind(m); }
 }  // namespace pylatent

@@ -1,4 +1,3 @@
-#ifdef PYLATENT_AVX2
 #include "exact_conv/exact_kernel_impl.h"
 #include "exact_conv/exact_lanes_avx2.h"
 
@@ -8,4 +7,3 @@ namespace pylatent::exact {
 Kernels avx2_kernels() { return {all_units<Narrow, Lanes256, 2>, all_units<Split, Lanes256, 2>, wide_tile}; }
 
 }  // namespace pylatent::exact
-#endif

@@ -1,4 +1,3 @@
-#ifdef PYLATENT_SSE2
 #include "exact_conv/exact_kernel_impl.h"
 #include "exact_conv/exact_lanes_sse2.h"
 
@@ -8,4 +7,3 @@ namespace pylatent::exact {
 Kernels sse2_kernels() { return {all_units<Narrow, Lanes128, 2>, all_units<Split, Lanes128, 2>, wide_tile}; }
 
 }  // namespace pylatent::exact
-#endif

@@ -18,8 +18,9 @@ gated_fusion::Shape shape(int64_t rows, int64_t columns, int64_t channels, bool 
   return {rows, columns, channels, channels_last};
 }
 
-void forward(uintptr_t u, uintptr_t v, int work, uintptr_t bias_u, uintptr_t bias_v, uintptr_t out, uintptr_t gate,
-             int dtype, int64_t rows, int64_t columns, int64_t channels, bool channels_last, int threads) {
+void gated_fusion_forward(uintptr_t u, uintptr_t v, int work, uintptr_t bias_u, uintptr_t bias_v, uintptr_t out,
+                          uintptr_t gate, int dtype, int64_t rows, int64_t columns, int64_t channels,
+                          bool channels_last, int threads) {
   const gated_fusion::Forward job{pointer(u),      pointer(v),      pointer(bias_u),
                                   pointer(bias_v), pointer(out),    pointer(gate),
                                   to_dtype(work),  to_dtype(dtype), shape(rows, columns, channels, channels_last)};
@@ -27,9 +28,9 @@ void forward(uintptr_t u, uintptr_t v, int work, uintptr_t bias_u, uintptr_t bia
   gated_fusion::forward(job, threads);
 }
 
-void backward(uintptr_t grad, uintptr_t out, uintptr_t gate, int dtype, uintptr_t grad_u, uintptr_t grad_v, int work,
-              uintptr_t sums, int64_t blocks, int64_t rows, int64_t columns, int64_t channels, bool channels_last,
-              int threads) {
+void gated_fusion_backward(uintptr_t grad, uintptr_t out, uintptr_t gate, int dtype, uintptr_t grad_u, uintptr_t grad_v,
+                           int work, uintptr_t sums, int64_t blocks, int64_t rows, int64_t columns, int64_t channels,
+                           bool channels_last, int threads) {
   check_range("blocks", blocks, sums == 0 ? 0 : 1, INT64_MAX);
   const gated_fusion::Backward job{
       pointer(grad), pointer(out), pointer(gate),  pointer(grad_u), pointer(grad_v),
@@ -41,8 +42,8 @@ void backward(uintptr_t grad, uintptr_t out, uintptr_t gate, int dtype, uintptr_
 }  // namespace
 
 void bind_gated_fusion(py::module_& m) {
-  m.def("gated_fusion_forward", &forward);
-  m.def("gated_fusion_backward", &backward);
+  m.def("gated_fusion_forward", &gated_fusion_forward);
+  m.def("gated_fusion_backward", &gated_fusion_backward);
 }
 
 }  // namespace pylatent

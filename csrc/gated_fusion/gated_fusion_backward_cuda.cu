@@ -1,8 +1,8 @@
 // Both pre-activation gradients and their sums, in one pass: it moves five elements for each of the output, and is
 // bound by that. Sums are added up in a fixed order, so that results repeat. With channels last and half types, the
 // warps' sums conflict in the banks of shared memory: once a block, which is nothing beside what it loads.
-#include "gated_fusion/gate_math.h"
 #include "gated_fusion/gated_fusion_cuda.h"
+#include "gated_fusion/gated_fusion_math.h"
 
 namespace pylatent::gated_fusion {
 namespace {

@@ -2,9 +2,10 @@
 #include <vector>
 
 #include "common/cpu.h"
+#include "common/denormals.h"
 #include "common/half.h"
 #include "common/parallel.h"
-#include "gated_fusion/gate_variants.h"
+#include "gated_fusion/gated_fusion_variants.h"
 
 namespace pylatent::gated_fusion {
 namespace {
@@ -13,16 +14,6 @@ constexpr int64_t kTask = 1 << 15;             // elements per task: enough to o
 constexpr double kForward = 1, kBackward = 2;  // nanoseconds of an element
 
 double elements(const Shape& shape) { return static_cast<double>(shape.rows) * static_cast<double>(shape.columns); }
-
-Variant variant() {
-#ifdef PYLATENT_GATE_AVX512
-  if (simd_level() >= Simd::avx512) return avx512_variant();
-#endif
-#ifdef PYLATENT_GATE_AVX2
-  if (simd_level() >= Simd::avx2) return avx2_variant();
-#endif
-  return scalar_variant();
-}
 
 // The biases as the variants want them: n values, or zeros for none, as Wide.
 template <class Wide, class T>
@@ -47,10 +38,12 @@ void forward_as(Forward job, int threads) {
   const std::vector<Wide> bias_v = widen<Wide, T>(job.bias_v, shape.channels);
   job.bias_u = bias_u.data();
   job.bias_v = bias_v.data();
-  const Variant simd = variant();
+  const Variant simd = PYLATENT_CALL_VARIANT(simd_level(), variant, ());
   const int64_t step = rows_per_task(shape);
-  parallel_for((shape.rows + step - 1) / step, kForward * elements(shape), threads,
-               [&](int64_t i) { simd.forward(job, i * step, std::min(shape.rows, (i + 1) * step)); });
+  parallel_for((shape.rows + step - 1) / step, kForward * elements(shape), threads, [&](int64_t i) {
+    const FlushDenormals flush;
+    simd.forward(job, i * step, std::min(shape.rows, (i + 1) * step));
+  });
 }
 
 }  // namespace
@@ -76,10 +69,11 @@ void backward(const Backward& job, int threads) {
   if (shape.rows == 0 || shape.columns == 0) return;
   const int64_t size = job.dtype == Dtype::float64 ? 8 : 4;
   char* const sums = static_cast<char*>(job.sums);
-  const Variant simd = variant();
+  const Variant simd = PYLATENT_CALL_VARIANT(simd_level(), variant, ());
   if (sums != nullptr && shape.channels_last) {  // a task per block, so that the sums do not depend on the threads
     const int64_t step = (shape.rows + job.blocks - 1) / job.blocks, bytes = shape.channels * size;
     parallel_for(job.blocks, kBackward * elements(shape), threads, [&](int64_t i) {
+      const FlushDenormals flush;
       char* const sums_u = sums + i * bytes;
       char* const sums_v = sums_u + job.blocks * bytes;
       std::fill(sums_u, sums_u + bytes, char(0));
@@ -90,8 +84,10 @@ void backward(const Backward& job, int threads) {
   }
   const int64_t step = rows_per_task(shape);
   char* const sums_v = sums == nullptr ? nullptr : sums + shape.rows * size;
-  parallel_for((shape.rows + step - 1) / step, kBackward * elements(shape), threads,
-               [&](int64_t i) { simd.backward(job, i * step, std::min(shape.rows, (i + 1) * step), sums, sums_v); });
+  parallel_for((shape.rows + step - 1) / step, kBackward * elements(shape), threads, [&](int64_t i) {
+    const FlushDenormals flush;
+    simd.backward(job, i * step, std::min(shape.rows, (i + 1) * step), sums, sums_v);
+  });
 }
 
 }  // namespace pylatent::gated_fusion

@@ -1,5 +1,5 @@
 // Compiled for every CPU of the platform.
-#include "gated_fusion/gate_rows.h"
+#include "gated_fusion/gated_fusion_rows.h"
 
 namespace pylatent::gated_fusion {
 

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "gated_fusion/gate_math.h"
-#include "gated_fusion/gate_tile.h"
 #include "gated_fusion/gated_fusion_cuda.h"
+#include "gated_fusion/gated_fusion_math.h"
+#include "gated_fusion/gated_fusion_tile.h"
 
 namespace pylatent::gated_fusion {
 namespace {

@@ -7,17 +7,15 @@
 #include "gaussian_bits/gaussian_bits_kernel.h"
 
 namespace pylatent {
+namespace gaussian {
 namespace {
 
-gaussian::Kernels choose_kernels(Dtype dtype) {
-#ifdef PYLATENT_AVX512
-  if (simd_level() >= Simd::avx512) return gaussian::avx512_kernels(dtype);
-#endif
-#ifdef PYLATENT_AVX2
-  if (simd_level() >= Simd::avx2) return gaussian::avx2_kernels(dtype);
-#endif
-  return gaussian::scalar_kernels(dtype);
-}
+Kernels choose_kernels(Dtype dtype) { return PYLATENT_CALL_VARIANT(simd_level(), kernels, (dtype)); }
+
+}  // namespace
+}  // namespace gaussian
+
+namespace {
 
 const void* at(const void* p, int64_t i, Dtype dtype) { return static_cast<const char*>(p) + i * element_size(dtype); }
 
@@ -28,14 +26,14 @@ void* at(void* p, int64_t i, Dtype dtype) {
 }  // namespace
 
 void gaussian_bits_forward(const void* q, const void* scale, float* bits, int64_t count, Dtype dtype, int threads) {
-  const auto kernel = choose_kernels(dtype).forward;
+  const auto kernel = gaussian::choose_kernels(dtype).forward;
   for_blocks(count, 1.5, threads,
              [&](int64_t first, int64_t n) { kernel(at(q, first, dtype), at(scale, first, dtype), bits + first, n); });
 }
 
 void gaussian_bits_backward(const float* grad, const void* q, const void* scale, void* grad_q, void* grad_scale,
                             int64_t count, Dtype dtype, int threads) {
-  const auto kernel = choose_kernels(dtype).backward;
+  const auto kernel = gaussian::choose_kernels(dtype).backward;
   for_blocks(count, 2, threads, [&](int64_t first, int64_t n) {
     kernel(grad + first, at(q, first, dtype), at(scale, first, dtype), at(grad_q, first, dtype),
            at(grad_scale, first, dtype), n);

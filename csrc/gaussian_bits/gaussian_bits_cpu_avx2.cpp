@@ -1,4 +1,3 @@
-#ifdef PYLATENT_AVX2
 #include "common/simd_avx2.h"
 #include "gaussian_bits/gaussian_bits_kernel_impl.h"
 
@@ -7,4 +6,3 @@ namespace pylatent::gaussian {
 Kernels avx2_kernels(Dtype dtype) { return kernels<Avx2>(dtype); }
 
 }  // namespace pylatent::gaussian
-#endif

@@ -1,4 +1,3 @@
-#ifdef PYLATENT_AVX512
 #include "common/simd_avx512.h"
 #include "gaussian_bits/gaussian_bits_kernel_impl.h"
 
@@ -7,4 +6,3 @@ namespace pylatent::gaussian {
 Kernels avx512_kernels(Dtype dtype) { return kernels<Avx512>(dtype); }
 
 }  // namespace pylatent::gaussian
-#endif

@@ -3,7 +3,7 @@
 // times the bytes, and the L1 cache merges the halves.
 #include "common/elementwise_device.h"
 #include "gaussian_bits/gaussian_bits_cuda.h"
-#include "gaussian_bits/gaussian_math.h"
+#include "gaussian_bits/gaussian_bits_math.h"
 
 namespace pylatent {
 namespace {

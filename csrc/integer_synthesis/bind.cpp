@@ -9,12 +9,9 @@
 
 namespace py = pybind11;
 
-namespace pylatent {
+namespace pylatent::integers {
 namespace {
 
-using integers::Layer;
-using integers::LayerShape;
-using integers::Network;
 using Int16 = py::array_t<int16_t, py::array::c_style>;
 using Int32 = py::array_t<int32_t, py::array::c_style>;
 
@@ -38,9 +35,8 @@ Network make(int32_t largest, const py::list& layers) {
 
 }  // namespace
 
-void bind_integer_synthesis(py::module_& m) {
-  m.def("integer_variants", &integers::variants,
-        "the kernels of integer syntheses that this machine can run, the fastest last");
+void bind(py::module_& m) {
+  m.def("integer_variants", &variants, "the kernels of integer syntheses that this machine can run, the fastest last");
   py::class_<Network>(m, "IntegerSynthesis")
       .def(py::init(&make), py::arg("largest"), py::arg("layers"))
       .def(
@@ -56,4 +52,8 @@ void bind_integer_synthesis(py::module_& m) {
           py::call_guard<py::gil_scoped_release>());
 }
 
+}  // namespace pylatent::integers
+
+namespace pylatent {
+void bind_integer_synthesis(py::module_& m) { integers::bind(m); }
 }  // namespace pylatent

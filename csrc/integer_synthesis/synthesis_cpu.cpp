@@ -24,13 +24,9 @@ struct Variant {
 
 std::vector<Variant> find_variants() {
   std::vector<Variant> found{{"scalar", scalar_kernels}};
-#ifdef PYLATENT_SSE2
+#ifdef PYLATENT_X86_SIMD
   found.push_back({"sse2", sse2_kernels});
-#endif
-#ifdef PYLATENT_AVX2
   if (simd_level() >= Simd::avx2) found.push_back({"avx2", avx2_kernels});
-#endif
-#ifdef PYLATENT_AVX512
   if (simd_level() >= Simd::avx512) found.push_back({"avx512", avx512_kernels});
   if (simd_level() >= Simd::avx512 && has_vnni()) found.push_back({"avx512-vnni", vnni_kernels});
 #endif

@@ -1,4 +1,3 @@
-#ifdef PYLATENT_AVX2
 #include "exact_conv/exact_lanes_avx2.h"
 #include "integer_synthesis/synthesis_kernel_impl.h"
 
@@ -35,4 +34,3 @@ struct Lanes : exact::Lanes256 {
 Kernels avx2_kernels() { return {multiply<Lanes, 2>, spread<Lanes>, finish3<Lanes>, finish1<Lanes>}; }
 
 }  // namespace pylatent::integers
-#endif

@@ -1,4 +1,3 @@
-#ifdef PYLATENT_AVX512
 #include "integer_synthesis/synthesis_kernel_impl.h"
 #include "integer_synthesis/synthesis_lanes_avx512.h"
 
@@ -12,4 +11,3 @@ using Lanes = Lanes512<exact::LanesMadd512>;
 Kernels avx512_kernels() { return {multiply_block<Lanes>, spread<Lanes>, finish3<Lanes>, finish1<Lanes>}; }
 
 }  // namespace pylatent::integers
-#endif

@@ -1,4 +1,3 @@
-#ifdef PYLATENT_SSE2
 #include "exact_conv/exact_lanes_sse2.h"
 #include "integer_synthesis/synthesis_kernel_impl.h"
 
@@ -34,4 +33,3 @@ struct Lanes : exact::Lanes128 {
 Kernels sse2_kernels() { return {multiply<Lanes, 2>, spread<Lanes>, finish3<Lanes>, finish1<Lanes>}; }
 
 }  // namespace pylatent::integers
-#endif

@@ -50,8 +50,8 @@ py::bytes concatenate(const rans::Pieces& pieces) {
   return out;
 }
 
-LaneTables make(const Int32& precision, const Int32& extra, const Int32& low, const Int32& count, const Int32& row,
-                const Int32& cdf, const Int64& entropy) {
+LaneTables make_lane_tables(const Int32& precision, const Int32& extra, const Int32& low, const Int32& count,
+                            const Int32& row, const Int32& cdf, const Int64& entropy) {
   const int64_t k = precision.size();
   for (const auto& [name, size] : {std::pair{"extra", extra.size()},
                                    {"low", low.size()},
@@ -92,9 +92,15 @@ void decode(const LaneTables& tables, const std::vector<py::bytes>& data, const 
 
 }  // namespace
 
+void bind_rans_compat(py::module_& m);
+
 void bind_rans(py::module_& m) {
+  bind_rans_compat(m);
   m.attr("simd") = simd_name(simd_level());
-  py::class_<LaneTables>(m, "LaneTables").def(py::init(&make)).def("encode", &encode).def("decode", &decode);
+  py::class_<LaneTables>(m, "LaneTables")
+      .def(py::init(&make_lane_tables))
+      .def("encode", &encode)
+      .def("decode", &decode);
 }
 
 }  // namespace pylatent

@@ -1,8 +1,7 @@
 // 8, 16, 32 or 64 lanes in vectors of 8. Compiled for AVX2; run only where it exists.
-#include "rans/lane_kernel.h"
-
-#ifdef PYLATENT_LANE_AVX2
 #include <immintrin.h>
+
+#include "rans/lane_kernel.h"
 
 namespace pylatent::rans {
 namespace {
@@ -209,5 +208,3 @@ Kernels avx2_kernels(const LaneTables&, int lanes) {
 }
 
 }  // namespace pylatent::rans
-
-#endif

@@ -1,9 +1,8 @@
 // 16, 32 or 64 lanes in one, two or four vectors of 16. Compiled for AVX-512 F, BW, DQ and VL; run only where they
 // exist.
-#include "rans/lane_kernel.h"
-
-#ifdef PYLATENT_LANE_AVX512
 #include <immintrin.h>
+
+#include "rans/lane_kernel.h"
 
 namespace pylatent::rans {
 namespace {
@@ -177,5 +176,3 @@ Kernels avx512_kernels(const LaneTables& tables, int lanes) {
 }
 
 }  // namespace pylatent::rans
-
-#endif

@@ -4,8 +4,8 @@ MODULE = "_emulated"
 TESTS = ["tests/ops/test_gated_fusion_cuda.py", "tests/ops/test_gated_fusion.py", "-k", "cuda-emulated"]
 FORWARD = "csrc/gated_fusion/gated_fusion_cuda.cu"
 BACKWARD = "csrc/gated_fusion/gated_fusion_backward_cuda.cu"
-TILE = "csrc/gated_fusion/gate_tile.h"
-MATHS = "csrc/gated_fusion/gate_math.h"
+TILE = "csrc/gated_fusion/gated_fusion_tile.h"
+MATHS = "csrc/gated_fusion/gated_fusion_math.h"
 MUTANTS = [
     (
         "forward: no barrier in the loop",

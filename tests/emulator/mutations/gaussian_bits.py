@@ -4,7 +4,7 @@ MODULE = "_emulated"
 TESTS = ["tests/ops/test_gaussian_bits_cuda.py", "tests/ops/test_gaussian_bits.py", "-k", "cuda-emulated"]
 FILE = "csrc/gaussian_bits/gaussian_bits_cuda.cu"
 SHARED = "csrc/common/elementwise_device.h"
-MATHS = "csrc/gaussian_bits/gaussian_math.h"
+MATHS = "csrc/gaussian_bits/gaussian_bits_math.h"
 MUTANTS = [
     (
         "vectors at the tail of loads",

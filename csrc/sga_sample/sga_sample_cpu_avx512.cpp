@@ -1,6 +1,5 @@
-#ifdef PYLATENT_AVX512
 #include "common/simd_avx512.h"
-#include "sga/sga_kernel_impl.h"
+#include "sga_sample/sga_sample_kernel_impl.h"
 
 namespace pylatent::sga {
 namespace {
@@ -68,9 +67,6 @@ struct Lanes : Avx512 {
 
 }  // namespace
 
-Kernel avx512_kernel(const SgaSettings& settings, Dtype dtype, bool slope) {
-  return kernel_of<Lanes>(settings, dtype, slope);
-}
+Kernel avx512_kernel(Dtype dtype) { return kernel_of<Lanes>(dtype); }
 
 }  // namespace pylatent::sga
-#endif

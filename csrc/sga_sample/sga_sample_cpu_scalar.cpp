@@ -1,6 +1,6 @@
 #include "common/philox.h"
 #include "common/simd_host.h"
-#include "sga/sga_kernel_impl.h"
+#include "sga_sample/sga_sample_kernel_impl.h"
 
 namespace pylatent::sga {
 namespace {
@@ -21,8 +21,6 @@ struct Lane : HostScalar {
 
 }  // namespace
 
-Kernel scalar_kernel(const SgaSettings& settings, Dtype dtype, bool slope) {
-  return kernel_of<Lane>(settings, dtype, slope);
-}
+Kernel scalar_kernel(Dtype dtype) { return kernel_of<Lane>(dtype); }
 
 }  // namespace pylatent::sga

@@ -4,8 +4,8 @@
 #include "common/checks.h"
 #include "common/elementwise_device.h"
 #include "common/philox.h"
-#include "sga/sga_math.h"
-#include "sga/sga_sample_cuda.h"
+#include "sga_sample/sga_sample_cuda.h"
+#include "sga_sample/sga_sample_math.h"
 
 namespace pylatent {
 namespace {

@@ -4,15 +4,15 @@
 #include <cstdint>
 
 #include "common/dtype.h"
-#include "sga/sga_sample.h"
+#include "sga_sample/sga_sample.h"
 
 namespace pylatent::sga {
 
 using Kernel = void (*)(const SgaSettings& settings, const void* v, void* value, float* slope, int64_t first,
                         int64_t count, int64_t total);
 
-Kernel scalar_kernel(const SgaSettings& settings, Dtype dtype, bool slope);
-Kernel avx2_kernel(const SgaSettings& settings, Dtype dtype, bool slope);
-Kernel avx512_kernel(const SgaSettings& settings, Dtype dtype, bool slope);
+Kernel scalar_kernel(Dtype dtype);
+Kernel avx2_kernel(Dtype dtype);
+Kernel avx512_kernel(Dtype dtype);
 
 }  // namespace pylatent::sga

@@ -10,8 +10,8 @@
 #endif
 
 #include "common/half.h"
-#include "gated_fusion/gate_exponential.h"
-#include "gated_fusion/gate_variants.h"
+#include "gated_fusion/gated_fusion_exponential.h"
+#include "gated_fusion/gated_fusion_variants.h"
 
 namespace pylatent::gated_fusion {
 namespace {

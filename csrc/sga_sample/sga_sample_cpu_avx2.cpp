@@ -1,6 +1,5 @@
-#ifdef PYLATENT_AVX2
 #include "common/simd_avx2.h"
-#include "sga/sga_kernel_impl.h"
+#include "sga_sample/sga_sample_kernel_impl.h"
 
 namespace pylatent::sga {
 namespace {
@@ -66,9 +65,6 @@ struct Lanes : Avx2 {
 
 }  // namespace
 
-Kernel avx2_kernel(const SgaSettings& settings, Dtype dtype, bool slope) {
-  return kernel_of<Lanes>(settings, dtype, slope);
-}
+Kernel avx2_kernel(Dtype dtype) { return kernel_of<Lanes>(dtype); }
 
 }  // namespace pylatent::sga
-#endif

@@ -1,13 +1,13 @@
 // sga_sample for Python: addresses, sizes and dtype codes; the GIL is released while computing.
 #include <pybind11/pybind11.h>
 
-#include "sga/sga_sample.h"
+#include "sga_sample/sga_sample.h"
 
 namespace py = pybind11;
 
 namespace pylatent {
 
-void bind_sga(py::module_& m) {
+void bind_sga_sample(py::module_& m) {
   m.def(
       "sga_sample_forward",
       [](uintptr_t v, uintptr_t noise, uintptr_t key, uintptr_t value, uintptr_t slope, int64_t count, int method,

@@ -1,4 +1,4 @@
-// exp(-x) for vectors of floats and doubles. Everything here has internal linkage: see gate_rows.h.
+// exp(-x) for vectors of floats and doubles. Everything here has internal linkage: see gated_fusion_rows.h.
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,8 @@
 
 MODULE = "_emulated"
 TESTS = ["tests/ops/test_sga_sample.py", "-k", "cuda-emulated"]
-FILE = "csrc/sga/sga_sample_cuda.cu"
-MATHS = "csrc/sga/sga_math.h"
+FILE = "csrc/sga_sample/sga_sample_cuda.cu"
+MATHS = "csrc/sga_sample/sga_sample_math.h"
 MUTANTS = [
     ("counter of another element", FILE, "(first + i) / PER_BLOCK), counter", "first / PER_BLOCK), counter"),
     (
