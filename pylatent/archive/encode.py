@@ -172,4 +172,7 @@ def _coded(source: Source, data: bytes, model_hash: bytes) -> Record:
 
 def _reason(source: Source, error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    text = text.removeprefix("the picture: ")
     return text if source.path in text else f"{source.path}: {text}"

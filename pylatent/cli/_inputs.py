@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pylatent._files import is_lat, is_picture
 from pylatent._walk import PassedOver, walk
 from pylatent.cli._report import complain, count
 from pylatent.coding.container import MAGIC
 from pylatent.errors import FormatError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STREAM = Path("-")
 _HEAD = 16  # bytes that tell what a file is
@@ -138,6 +142,20 @@ def read_source(source: Path, kind: Kind) -> bytes:
     if reason is not None:
         raise FormatError(reason)
     return data
+
+
+def read_picture(source: Path, max_pixels: int | None, quiet: bool = False) -> tuple[Tensor, int]:
+    """uint8 (3, H, W) of an input and the bytes that it had; what was converted is reported. OSError, ImageError."""
+    from pylatent import images
+
+    data = read_source(source, PICTURES)
+    try:
+        picture = images.read(data, max_pixels=max_pixels)
+    except images.ImageError as error:
+        raise images.ImageError(str(error).replace("the picture", shown(source), 1)) from error
+    if picture.notes and not quiet:
+        complain(f"{shown(source)}: {', '.join(picture.notes)}")
+    return picture.tensor, len(data)
 
 
 def shown(path: Path, direction: str = "input") -> str:

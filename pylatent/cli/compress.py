@@ -11,7 +11,7 @@ import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
 from pylatent.cli._check import check_device, check_model, check_positive, check_terminal
-from pylatent.cli._inputs import PICTURES, read_source, shown
+from pylatent.cli._inputs import PICTURES, read_picture
 from pylatent.cli._options import (
     Device,
     Force,
@@ -26,7 +26,7 @@ from pylatent.cli._options import (
 )
 from pylatent.cli._plan import Job, plan
 from pylatent.cli._refine import Refinement
-from pylatent.cli._report import bytes_text, complain, failures_reported, misused
+from pylatent.cli._report import bytes_text, failures_reported, misused
 
 if TYPE_CHECKING:
     from pylatent.coding.container import LatFile
@@ -112,7 +112,7 @@ class Compression:
     def ready(self) -> Work:
         import warnings
 
-        from pylatent import api, images
+        from pylatent import api
         from pylatent.coding.container import LatFile
         from pylatent.errors import TargetWarning
 
@@ -120,19 +120,13 @@ class Compression:
         refinement = self.refinement
 
         def work(job: Job, say: Say) -> Coded:
-            data = read_source(job.source, PICTURES)
-            try:
-                picture = images.read(data, max_pixels=self.max_pixels)
-            except images.ImageError as error:
-                raise images.ImageError(str(error).replace("the picture", shown(job.source), 1)) from error
-            if picture.notes and not self.quiet:
-                complain(f"{shown(job.source)}: {', '.join(picture.notes)}")
+            picture, size = read_picture(job.source, self.max_pixels, self.quiet)
             name = job.source.name[-40:]
             with warnings.catch_warnings() if self.strict else contextlib.nullcontext():
                 if self.strict:
                     warnings.simplefilter("error", TargetWarning)
                 coded = api.compress(
-                    picture.tensor,
+                    picture,
                     quality=self.quality,
                     target_bpp=self.target_bpp,
                     target_psnr=self.target_psnr,
@@ -140,7 +134,7 @@ class Compression:
                     model=codec,
                     threads=self.threads,
                 )
-            return Coded(coded, len(data), _summary(LatFile.from_bytes(coded), len(data), len(coded)))
+            return Coded(coded, size, _summary(LatFile.from_bytes(coded), size, len(coded)))
 
         return work
 

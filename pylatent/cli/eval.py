@@ -11,11 +11,12 @@ import typer
 
 from pylatent._files import write_bytes
 from pylatent.cli._check import check_device, check_model, check_writable
-from pylatent.cli._inputs import PICTURES, STREAM, find, read_source, shown, with_name
+from pylatent.cli._inputs import PICTURES, STREAM, find, read_picture, with_name
 from pylatent.cli._options import Device, MaxPixels, Model, RefineMethod, Threads
 from pylatent.cli._progress import progress
 from pylatent.cli._refine import Refinement
 from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported, misused, need_extra
+from pylatent.errors import ImageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,21 +139,17 @@ def _qualities(range_: tuple[float, float] | None, asked: Sequence[float] | None
 def _pictures(
     files: Sequence[Path], max_pixels: int | None, fail: Callable[[Path, Exception], None]
 ) -> Iterator[tuple[str, Tensor]]:
-    from pylatent import images
-
     nothing = True
     for file in files:
         try:
-            picture = images.read(read_source(file, PICTURES), max_pixels=max_pixels)
+            picture, _ = read_picture(file, max_pixels)
         except Exception as error:
             fail(file, error)
             continue
-        if picture.notes:
-            complain(f"{shown(file)}: {', '.join(picture.notes)}")
         nothing = False
-        yield "-" if file == STREAM else file.name, picture.tensor
+        yield "-" if file == STREAM else file.name, picture
     if nothing:
-        raise images.ImageError("there is no picture that could be measured")
+        raise ImageError("there is no picture that could be measured")
 
 
 def _plot(report: Report, path: Path, steps: int) -> None:
