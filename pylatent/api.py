@@ -130,8 +130,9 @@ def decompress(
     file = _file(data)
     with _threads(threads), torch.no_grad():
         codec = _decoder(file, model, str(device or "cpu"))
-        x_hat = codec.decompress([file.stream])[0].cpu()
-    return x_hat if as_tensor else images.to_image(x_hat)
+        if as_tensor:
+            return codec.decompress([file.stream])[0].cpu()
+        return images.to_image(codec.decompress_bytes([file.stream])[0])
 
 
 def _file(data: Source) -> LatFile:

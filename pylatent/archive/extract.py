@@ -61,7 +61,7 @@ def converter(suffix: str, model: str, model_hash: bytes) -> Callable[[Record], 
 
     format = images.format_of(f"-{suffix}")
     codec = zoo.find(model, model_hash)
-    return lambda record: images.to_bytes(images.to_image(codec.decompress([record.stream])[0]), format)
+    return lambda record: images.to_bytes(images.to_image(codec.decompress_bytes([record.stream])[0]), format)
 
 
 class TarWriter:

@@ -244,13 +244,30 @@ class Codec(nn.Module, ABC):
             return as_coded(self, latents)
 
     def synthesize(self, latents: Latents) -> Tensor:
-        """Quantised latents -> pixels (B, 3, H, W) in [0, 1] of the original size. Raises as `analyze` does."""
+        """Quantised latents -> pixels (B, 3, H, W) in [0, 1] of the original size. Raises as `analyze` does.
+
+        Where the codec has an integer synthesis (`calibrate`) these are its 8-bit pixels, divided by 255, the same on
+        every machine; latents that require gradients go through the float network all the same.
+        """
         check_latents(latents)
         check_float32(self)
+        if self._coding is not None and self._coding.synthesis is not None and not latents.y.requires_grad:
+            return self.synthesize_bytes(latents).float().div_(255)
         quality = self._quality_tensor(latents.quality, latents.y.device)
         height, width = latents.size
         with for_pixels(len(latents) * height * width):
             return self.synthesis(latents.levels, quality)[..., :height, :width].clamp(0, 1)
+
+    @torch.no_grad()
+    def synthesize_bytes(self, latents: Latents) -> Tensor:
+        """Quantised latents -> uint8 pixels (B, 3, H, W): what `synthesize` returns, rounded to 8 bits."""
+        synthesis = None if self._coding is None else self._coding.synthesis
+        if synthesis is None:
+            return self.synthesize(latents).mul(255).round_().to(torch.uint8)
+        check_latents(latents)
+        height, width = latents.size
+        with for_pixels(len(latents) * height * width):
+            return synthesis(latents.y, latents.quality)[..., :height, :width]
 
     def forward(
         self, x: Tensor, quality: float | Sequence[float] | None = None, rounding: Rounding | None = None
@@ -278,6 +295,12 @@ class Codec(nn.Module, ABC):
         """Bitstreams (pictures of one size) -> pixels (B, 3, H, W) in [0, 1]."""
         with torch.autocast(self.device.type, enabled=False):
             return self.synthesize(self.decode(streams, threads=threads))
+
+    @torch.no_grad()
+    def decompress_bytes(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Tensor:
+        """Bitstreams (pictures of one size) -> uint8 pixels (B, 3, H, W): those of `decompress`, rounded to 8 bits."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.synthesize_bytes(self.decode(streams, threads=threads))
 
     # Small things shared by the above.
 

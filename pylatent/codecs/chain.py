@@ -10,14 +10,15 @@ quality on y (Cui et al. 2021, arXiv 2003.02012), undone before the synthesis, m
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec
+from pylatent.codecs.integer_convert import calibrate, convert
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import reach, run_tiled
@@ -158,6 +159,24 @@ class Chain(Codec):
         """What h_s of a level is given: its parent's values (or integers), in units of h_a's result."""
         value, width = done.level(level + 1), self.prior.bin_width
         return value * width if level + 1 == self.num_levels - 1 and width != 1 else value
+
+    @torch.no_grad()
+    def calibrate(self, pictures: Iterable[Tensor]) -> None:
+        """Make the integer synthesis, which then defines the pixels (codecs/integer.py), after `update`.
+
+        pictures: pixels (B, 3, H, W) in [0, 1], some of all kinds, which tell the ranges of activations; each is coded
+        at another quality in turn. Raises ModelError for a synthesis that has no integer form.
+        """
+        tables = self._ready()
+
+        def inputs() -> Iterator[Tensor]:
+            for number, x in enumerate(pictures):
+                quality = None if self.gain is None else 1.0 + number % len(self.gain)
+                y_hat = self.as_coded(self.analyze(x, quality)).y
+                yield y_hat if quality is None else y_hat * self._gain(self.inverse_gain, x.new_tensor([quality]))
+
+        ranges = calibrate(self.g_s, inputs())
+        self._coding = replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges))
 
     @property
     def exact_networks(self) -> dict[str, nn.Sequential]:

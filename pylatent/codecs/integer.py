@@ -15,7 +15,7 @@ in int64. CPU tensors go to kernels in csrc/integer_synthesis instead where ther
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,7 @@ class IntegerSynthesis:
         return state
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor], prefix: str) -> IntegerSynthesis:
+    def from_state(cls, state: Mapping[str, Tensor], prefix: str) -> IntegerSynthesis:
         """The network of `state`'s tensors. Raises ModelError or KeyError if they are not complete."""
         layers: list[IntegerLayer] = []
         while (key := f"{prefix}.{len(layers)}") + ".weight" in state:

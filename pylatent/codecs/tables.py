@@ -1,4 +1,5 @@
-"""The integers that steer the coder of a codec: CDF tables, medians, scale thresholds, and its exact networks."""
+"""The integers of a codec: CDF tables, medians, scale thresholds and exact networks, which steer the coder, and where
+there is one, the integer form of its synthesis."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pylatent.codecs.exact import ACTIVATION_BITS, ExactNetwork, exact_layers, to_grid
+from pylatent.codecs.integer import IntegerSynthesis
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales
@@ -17,6 +19,7 @@ from pylatent.errors import ModelError
 
 _MOST_TABLES = 256  # table indexes are bytes
 _PARTS = ("cdf", "length", "offset")
+SYNTHESIS = "g_s"  # in the names of tensors
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,14 @@ class CodingTables:
 
     medians (C,) of the prior and thresholds (63,) of the Gaussian scales: integers over 2^8 in float64; the table of a
     scale is the number of thresholds below it, as in CompressAI's `build_indexes`. networks: the exact form of each
-    network that the codec names.
+    network that the codec names. synthesis: what defines the pixels, if it is made (`Codec.calibrate`).
     """
 
     tables: dict[str, CdfTables]
     medians: Tensor
     thresholds: Tensor
     networks: dict[str, ExactNetwork]
+    synthesis: IntegerSynthesis | None = None
 
     @classmethod
     def build(
@@ -64,6 +68,8 @@ class CodingTables:
                 state[f"tables.{name}.{part}"] = torch.tensor(array, dtype=torch.int32)
         for name, network in self.networks.items():
             state |= network.state(name)
+        if self.synthesis is not None:
+            state |= self.synthesis.state(SYNTHESIS)
         return state
 
     @classmethod
@@ -73,4 +79,5 @@ class CodingTables:
             name: CdfTables.from_flat(*(state[f"tables.{name}.{part}"].numpy() for part in _PARTS)) for name in "yz"
         }
         exact = {name: ExactNetwork(exact_layers(float_)).with_state(state, name) for name, float_ in networks.items()}
-        return cls(tables, state["medians"].double(), state["thresholds"].double(), exact)
+        synthesis = IntegerSynthesis.from_state(state, SYNTHESIS) if f"{SYNTHESIS}.gains" in state else None
+        return cls(tables, state["medians"].double(), state["thresholds"].double(), exact, synthesis)

@@ -52,7 +52,7 @@ def round_trip(
 
     def decode() -> tuple[Latents, Tensor]:
         latents = codec.decode([LatFile.from_bytes(data).stream])
-        return latents, codec.synthesize(latents)[0].mul(255).round().to(torch.uint8).cpu()
+        return latents, codec.synthesize_bytes(latents)[0].cpu()
 
     with torch.no_grad():
         (latents, data), encode_seconds = _timed(encode, repeats)
