@@ -91,11 +91,17 @@ class Chain(Codec):
         return tuple(shapes)
 
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
+        y = self.without_gain(x)
+        return self.levels_above(y if quality is None else self.gained(y, quality))
+
+    def without_gain(self, x: Tensor) -> Tensor:
+        """Aligned pixels (B, 3, H, W) -> y (B, M, h, w), before any gain."""
         scale, halo = reach(self.g_a)
-        y = run_tiled(self._g_a, x, tile=self.pixel_tile, halo=halo, scale=scale)
-        if quality is not None:
-            y = y * self._gain(self.gain, quality)
-        return self.levels_above(y)
+        return run_tiled(self._g_a, x, tile=self.pixel_tile, halo=halo, scale=scale)
+
+    def gained(self, y: Tensor, quality: Tensor) -> Tensor:
+        """y times the gain of each picture's quality (B,)."""
+        return y * self._gain(self.gain, quality)
 
     def levels_above(self, y: Tensor) -> tuple[Tensor, ...]:
         """y (B, M, h, w), after any gain -> all unquantised levels, y first."""

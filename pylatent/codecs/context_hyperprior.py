@@ -122,8 +122,12 @@ class ContextHyperprior(ResidualHyperprior):
     def _bands_of(self, done: Done) -> list[int]:
         """The band of each picture's quality."""
         assert done.quality is not None
+        return [self.band_of(quality) for quality in done.quality]
+
+    def band_of(self, quality: float) -> int:
+        """The number of the prior of z that a quality uses."""
         assert self.lambdas is not None
-        return [min(int((quality - 1) * self.bands / len(self.lambdas)), self.bands - 1) for quality in done.quality]
+        return min(int((quality - 1) * self.bands / len(self.lambdas)), self.bands - 1)
 
     def bits_of(self, here: Here, residual: Tensor) -> Tensor:
         if here.scale is not None:
