@@ -166,9 +166,19 @@ class Codec(nn.Module, ABC):
         self._coding = CodingTables.from_state(networks, state)
 
     def synthesis_state(self) -> dict[str, Tensor]:
-        """The float weights that the synthesis uses; with `coding_state`, what the fingerprint covers."""
+        """The float weights that define pixels; with `coding_state`, what the fingerprint covers."""
+        if self._ready().synthesis is not None:
+            return {}
         state = self.state_dict()
         return {name: value for name, value in state.items() if name.startswith(self.decoder_names)}
+
+    @property
+    def kept_as_integers(self) -> set[str]:
+        """Names of the float weights that `coding_state` tells."""
+        names = {f"{name}.{key}" for name, network in self.exact_networks.items() for key in network.state_dict()}
+        if self._ready().synthesis is not None:
+            names |= {name for name in self.state_dict() if name.startswith(self.decoder_names)}
+        return names
 
     def _load_from_state_dict(self, *args: Any) -> None:
         self._coding = None  # it belongs to the weights that are replaced: `update` makes it anew

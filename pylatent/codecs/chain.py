@@ -10,7 +10,7 @@ quality on y (Cui et al. 2021, arXiv 2003.02012), undone before the synthesis, m
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec
-from pylatent.codecs.integer_convert import calibrate, convert
+from pylatent.codecs.integer_convert import calibrate, convert, load_float_synthesis
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import reach, run_tiled
@@ -183,6 +183,11 @@ class Chain(Codec):
 
         ranges = calibrate(self.g_s, inputs())
         self._coding = replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges))
+
+    def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
+        super().load_coding_state(state)
+        if (synthesis := self._ready().synthesis) is not None:
+            load_float_synthesis(self.g_s, self.inverse_gain, synthesis)
 
     @property
     def exact_networks(self) -> dict[str, nn.Sequential]:

@@ -42,6 +42,7 @@ class Limits:
     sums: int
 
 
+_TENSORS = ("weight", "bias", "multiplier", "units")
 LIMITS = {3: Limits(1 << 13, 1 << 15, 1 << 29), 1: Limits(1 << 15, 1 << 15, 1 << 31)}  # by kernel size
 
 
@@ -51,7 +52,8 @@ class IntegerLayer:
 
     weight: int16 (O, I, k, k), k 3 or 1, padded with zeros to keep the size. bias: int32 (O,). multiplier: int32 (O,),
     positive: units of the result in a unit of the sum, over 2^32. leaky: LeakyReLU(0.01). skip: adds the inputs of the
-    layer before. The result is clamped to low … high, low <= 0 <= high, and shuffled: O / shuffle^2 channels.
+    layer before. The result is clamped to low … high, low <= 0 <= high, and shuffled: O / shuffle^2 channels. units:
+    float32 (I,), what the inputs count in, one over the value of a unit; it tells the float weights, not the pixels.
     """
 
     name: str
@@ -63,6 +65,7 @@ class IntegerLayer:
     low: int
     high: int
     shuffle: int
+    units: Tensor
 
     @property
     def kernel(self) -> int:
@@ -129,7 +132,7 @@ class IntegerSynthesis:
         return self.__dict__ | {"_packed": None}  # what is packed belongs to the process
 
     def state(self, prefix: str) -> dict[str, Tensor]:
-        """Integer tensors that `from_state` reads."""
+        """Tensors that `from_state` reads: integers, and the layers' `units`."""
         state = {f"{prefix}.gains": self.gains, f"{prefix}.largest": torch.tensor([self.largest], dtype=torch.int32)}
         for number, layer in enumerate(self.layers):
             shape = [layer.leaky, layer.skip, layer.low, layer.high, layer.shuffle]
@@ -137,6 +140,7 @@ class IntegerSynthesis:
             state[f"{prefix}.{number}.bias"] = layer.bias
             state[f"{prefix}.{number}.multiplier"] = layer.multiplier
             state[f"{prefix}.{number}.shape"] = torch.tensor(shape, dtype=torch.int32)
+            state[f"{prefix}.{number}.units"] = layer.units
         return state
 
     @classmethod
@@ -145,8 +149,10 @@ class IntegerSynthesis:
         layers: list[IntegerLayer] = []
         while (key := f"{prefix}.{len(layers)}") + ".weight" in state:
             leaky, skip, low, high, shuffle = state[f"{key}.shape"].tolist()
-            weight, bias, multiplier = (state[f"{key}.{part}"] for part in ("weight", "bias", "multiplier"))
-            layers.append(IntegerLayer(key, weight, bias, multiplier, bool(leaky), bool(skip), low, high, shuffle))
+            weight, bias, multiplier, units = (state[f"{key}.{part}"] for part in _TENSORS)
+            layers.append(
+                IntegerLayer(key, weight, bias, multiplier, bool(leaky), bool(skip), low, high, shuffle, units)
+            )
         return cls(state[f"{prefix}.gains"], int(state[f"{prefix}.largest"]), layers)
 
 

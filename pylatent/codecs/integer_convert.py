@@ -286,4 +286,22 @@ def _integer_layer(name: str, layer: FloatLayer, inputs: _Activations, following
         low,
         high,
         layer.shuffle,
+        (inputs.unit / inputs.range).float(),
     )
+
+
+@torch.no_grad()
+def load_float_synthesis(network: nn.Sequential, inverse_gain: Tensor | None, synthesis: IntegerSynthesis) -> None:
+    """Set a float network, and inverse gains (Q, M), to what the integers that `convert` made of them stand for."""
+    for number, (layer, integers) in enumerate(zip(float_layers(network), synthesis.layers, strict=True)):
+        last = number + 1 == len(synthesis.layers)
+        units = torch.tensor([255.0]) if last else synthesis.layers[number + 1].units
+        sums = units.double().repeat_interleave(1 if last else integers.shuffle**2) * 2.0**MULTIPLIER_BITS
+        sums = sums / integers.multiplier.double()
+        weight = integers.weight.double() * integers.units.double()[:, None, None] / sums[:, None, None, None]
+        layer.convolution.weight.copy_(weight)
+        assert layer.convolution.bias is not None
+        layer.convolution.bias.copy_(integers.bias.double() / sums)
+    if inverse_gain is not None:
+        units = synthesis.layers[0].units.double() * 2.0 ** (GAIN_BITS - ACTIVATION_BITS)
+        inverse_gain.copy_(synthesis.gains.double() / units)

@@ -43,7 +43,7 @@ def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: d
 def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Header, bytes]:
     """The header and the bytes of a model file, as `save_codec` writes them."""
     tensors: dict[str, Tensor] = {}
-    integers = _stored_as_integers(codec)
+    integers = codec.kept_as_integers
     for key, value in codec.state_dict().items():
         if key not in integers:
             value = value.detach().cpu().contiguous()
@@ -83,19 +83,14 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
     coding = {key.removeprefix(_CODING): value for key, value in tensors.items() if key.startswith(_CODING)}
     weights = {key: value.float() for key, value in tensors.items() if not key.startswith(_CODING)}
     found = codec.load_state_dict(weights, strict=False)
-    if missing := set(found.missing_keys) - _stored_as_integers(codec):
+    codec.load_coding_state(coding)
+    if missing := set(found.missing_keys) - codec.kept_as_integers:
         raise KeyError(f"its weights lack {', '.join(sorted(missing))}")
     if found.unexpected_keys:
         raise KeyError(f"it has unknown weights {', '.join(sorted(found.unexpected_keys))}")
-    codec.load_coding_state(coding)
     codec.name = header.name
     codec.lambdas = _lambdas(header.card) or codec.lambdas
     return codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
-
-
-def _stored_as_integers(codec: Codec) -> set[str]:
-    """Names of the float weights that the integers of exact networks stand for."""
-    return {f"{name}.{key}" for name, network in codec.exact_networks.items() for key in network.state_dict()}
 
 
 def read_lambdas(path: Path) -> tuple[float, ...]:

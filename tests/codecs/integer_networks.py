@@ -28,7 +28,7 @@ def random_layer(generator, inputs, outputs, kernel, low, high, *, leaky=False, 
     spread = weight.square().sum((1, 2, 3)).sqrt() * high / 2
     multiplier = (top / spread.clamp_min(1) * 2.0**32).round().clamp(1, 2**31 - 1)
     names = weight.to(torch.int16), bias.to(torch.int32), multiplier.to(torch.int32)
-    return IntegerLayer("random", *names, leaky, skip, 0 if last else -top, top, shuffle)
+    return IntegerLayer("random", *names, leaky, skip, 0 if last else -top, top, shuffle, torch.ones(inputs))
 
 
 def random_synthesis(seed, channels=(7, 40, 33, 5)):

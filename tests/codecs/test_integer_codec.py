@@ -5,6 +5,7 @@ import random
 
 import pytest
 import torch
+from safetensors import safe_open
 from small_codec import make_codec, make_residual, picture
 
 from pylatent import _native, zoo
@@ -122,7 +123,7 @@ def golden_synthesis():
         bias = numbers(1 << 22, outputs).to(torch.int32)
         multipliers = (multiplier + numbers(multiplier // 3, outputs)).to(torch.int32)
         settings = {"leaky": False, "skip": False, "low": -8191, "high": 8191, "shuffle": 1} | options
-        return IntegerLayer("golden", weight, bias, multipliers, **settings)
+        return IntegerLayer("golden", weight, bias, multipliers, **settings, units=torch.ones(weight.shape[1]))
 
     layers = [
         layer(8, 20, 3, 800, 1 << 21),
@@ -149,3 +150,17 @@ def test_golden_pixels():
 
 
 GOLDEN = "86308c749b7a6cee5aeec59308aff751b246c626a9cc9c7cc86dc29596c3ef4d"
+
+
+def test_a_model_file_holds_the_synthesis_once(codec, tmp_path):
+    zoo.save_codec(codec, tmp_path / "model.safetensors", name="small-1", card={})
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert not any(name.startswith(("g_s.", "inverse_gain")) for name in names)
+    assert "coding.g_s.0.weight" in names
+    loaded = zoo.load(tmp_path / "model.safetensors")
+    for name, value in codec.state_dict().items():
+        if not name.startswith(("g_s.", "inverse_gain")):
+            continue
+        largest = float(value.abs().max())
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-3 * largest)

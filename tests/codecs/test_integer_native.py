@@ -63,14 +63,27 @@ def test_sums_at_their_limits(sign):
     weight = sign * torch.full((64, 5, 3, 3), ((1 << 29) - 1) // (high * taps), dtype=torch.int16)
     rest = (1 << 29) - 1 - high * taps * int(weight.abs().max())
     bias = torch.full((64,), sign * rest, dtype=torch.int32)
-    first = IntegerLayer("first", weight, bias, torch.full((64,), 3 << 15).int(), False, False, -32767, 32767, 1)
+    first = IntegerLayer(
+        "first",
+        weight,
+        bias,
+        torch.full((64,), 3 << 15).int(),
+        False,
+        False,
+        -32767,
+        32767,
+        1,
+        torch.ones(weight.shape[1]),
+    )
     high = 32767
     flat = torch.full((48, 64, 1, 1), ((1 << 31) - 1) // (high * 64), dtype=torch.int16)
     rest = (1 << 31) - 1 - high * 64 * int(flat.max())
     flat[::2] *= -1
     bias = torch.full((48,), rest, dtype=torch.int32)
     bias[::2] *= -1
-    second = IntegerLayer("second", flat, bias, torch.full((48,), 500).int(), True, False, 0, 255, 4)
+    second = IntegerLayer(
+        "second", flat, bias, torch.full((48,), 500).int(), True, False, 0, 255, 4, torch.ones(flat.shape[1])
+    )
     synthesis = IntegerSynthesis(torch.full((1, 5), 1 << 20).int(), 8191, [first, second])
     for magnitude in (32.0, -32.0, 31.5):
         same(synthesis, torch.full((1, 5, 4, 5), magnitude))
