@@ -46,7 +46,9 @@ def add(path: Annotated[Path, typer.Argument(help="A model file (.safetensors) t
 def import_checkpoint(
     path: Annotated[
         Path,
-        typer.Argument(help="A checkpoint of CompressAI's mbt2018-mean or bmshj2018-hyperprior, or ours."),
+        typer.Argument(
+            help="A checkpoint of CompressAI's mbt2018-mean or bmshj2018-hyperprior, or a ResidualHyperprior's."
+        ),
     ],
     name: Annotated[str, typer.Argument(help="The model's new name, such as mbt2018-mean-3.")],
     lambdas: Annotated[
