@@ -23,14 +23,14 @@ from pylatent.coding.rans import decode_batch, encode_batch
 from pylatent.errors import FormatError, MismatchError
 
 if TYPE_CHECKING:
-    from pylatent.codecs.base import Codec
+    from pylatent.codecs.definition import CodecDefinition
 
 _LARGEST_SYMBOL = 1 << 30
 _SLACK_BITS = 64  # of a section, when its length is held against the symbols that it must hold
 
 
 @torch.no_grad()
-def encode(codec: Codec, latents: Latents, threads: int | None = None) -> list[Bitstream]:
+def encode(codec: CodecDefinition, latents: Latents, threads: int | None = None) -> list[Bitstream]:
     """Unquantised latents -> one Bitstream per picture. Raises ValueError for latents that cannot be coded."""
     _check_latents(codec, latents)
     sections: list[list[bytes]] = [[] for _ in range(len(latents))]
@@ -55,7 +55,7 @@ def encode(codec: Codec, latents: Latents, threads: int | None = None) -> list[B
 
 
 @torch.no_grad()
-def decode(codec: Codec, streams: Sequence[Bitstream], threads: int | None = None) -> Latents:
+def decode(codec: CodecDefinition, streams: Sequence[Bitstream], threads: int | None = None) -> Latents:
     """Bitstreams of pictures of one size -> quantised latents with means and scales, on the codec's device.
 
     Raises FormatError for streams that are damaged, MismatchError for streams of another model.
@@ -86,7 +86,7 @@ def decode(codec: Codec, streams: Sequence[Bitstream], threads: int | None = Non
 
 
 @torch.no_grad()
-def as_coded(codec: Codec, latents: Latents) -> Latents:
+def as_coded(codec: CodecDefinition, latents: Latents) -> Latents:
     """What `decode(encode(latents))` returns, without the detour through bytes."""
     _check_latents(codec, latents)
 
@@ -110,7 +110,7 @@ def _extend(crcs: list[int], here: Here) -> None:
             crcs[number] = zlib.crc32(indexes.numpy().data, crcs[number])
 
 
-def _check_indexes(codec: Codec, streams: Sequence[Bitstream], crcs: list[int]) -> None:
+def _check_indexes(codec: CodecDefinition, streams: Sequence[Bitstream], crcs: list[int]) -> None:
     for number, (stream, crc) in enumerate(zip(streams, crcs, strict=True)):
         if crc != stream.index_crc:
             reason = f"the stream was written by another model than {codec.name}"
@@ -124,7 +124,7 @@ def _nearest_symbols(values: Tensor, mean: Tensor) -> Tensor:
     return torch.round(values.contiguous() - mean).to(torch.int32)
 
 
-def _check_latents(codec: Codec, latents: Latents) -> None:
+def _check_latents(codec: CodecDefinition, latents: Latents) -> None:
     if len(latents.levels) != codec.num_levels:
         raise ValueError(f"`latents` must have {codec.num_levels} levels, got {len(latents.levels)}")
     batch = latents.levels[0].shape[0]
@@ -140,7 +140,9 @@ def _check_latents(codec: Codec, latents: Latents) -> None:
             raise ValueError(f"level {level} of `latents` must be finite and below 2^30, the largest is {largest}")
 
 
-def _check_streams(codec: Codec, streams: Sequence[Bitstream]) -> tuple[tuple[int, int], tuple[float, ...] | None]:
+def _check_streams(
+    codec: CodecDefinition, streams: Sequence[Bitstream]
+) -> tuple[tuple[int, int], tuple[float, ...] | None]:
     """Refuse what cannot be a stream of this codec, before anything of the declared size is allocated."""
     size, steps = streams[0].size, [step for step in codec.steps if step.coded]
     counts = symbols_of(steps, codec.level_shapes(size))
@@ -170,7 +172,7 @@ def _check_streams(codec: Codec, streams: Sequence[Bitstream]) -> tuple[tuple[in
     return size, tuple(stream.quality for stream in streams if stream.quality is not None)
 
 
-def _check_quality(codec: Codec, stream: Bitstream, number: int) -> None:
+def _check_quality(codec: CodecDefinition, stream: Bitstream, number: int) -> None:
     if (stream.quality is None) != (codec.qualities is None):
         kind = "a fixed rate" if codec.qualities is None else "a variable rate"
         raise MismatchError(f"picture {number} has quality {stream.quality}, but model {codec.name} has {kind}")

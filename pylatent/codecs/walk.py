@@ -21,7 +21,7 @@ from pylatent.codecs.rounding import Rounding
 from pylatent.codecs.steps import Shape, Step, check_steps
 
 if TYPE_CHECKING:
-    from pylatent.codecs.base import Codec
+    from pylatent.codecs.definition import CodecDefinition
 
 _ONE = 2.0**ACTIVATION_BITS
 
@@ -66,7 +66,7 @@ class Here:
     same in the walk's units, 1 or 2^-8.
     """
 
-    def __init__(self, codec: Codec, step: Step, done: Done) -> None:
+    def __init__(self, codec: CodecDefinition, step: Step, done: Done) -> None:
         self.step, self.done = step, done
         self._codec, self._batch, self._shape = codec, done.batch, done.shapes[step.level]
         self.given = codec.parameters_of(step, done)
@@ -133,7 +133,7 @@ class Here:
 class Walk:
     """All steps of a codec, in order; `take`: a coded step -> its residual, of its elements."""
 
-    def __init__(self, codec: Codec, done: Done, take: Callable[[Here], Tensor]) -> None:
+    def __init__(self, codec: CodecDefinition, done: Done, take: Callable[[Here], Tensor]) -> None:
         self.done = done
         self._codec, self._steps = codec, codec.steps
         self._correction = codec.correction_of
@@ -177,14 +177,14 @@ class Walk:
         return Latents(complete, self.done.size, quality, tuple(means), tuple(scales))
 
 
-def over(codec: Codec, latents: Latents, exact: bool) -> Done:
+def over(codec: CodecDefinition, latents: Latents, exact: bool) -> Done:
     """The beginning of a walk over given latents."""
     shapes = codec.level_shapes(latents.size)
     return Done(latents.size, shapes, len(latents), latents.y.device, exact, latents.quality)
 
 
 def quantize(
-    codec: Codec, latents: Latents, rounding: Rounding, exact: bool
+    codec: CodecDefinition, latents: Latents, rounding: Rounding, exact: bool
 ) -> tuple[Latents, tuple[list[Tensor], ...]]:
     """Unquantised latents -> what rounding makes of them, and the bits of the elements, by level and step."""
     bits: tuple[list[Tensor], ...] = tuple([] for _ in latents.levels)

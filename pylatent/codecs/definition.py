@@ -1,0 +1,183 @@
+"""What the author of a codec writes, what they may use, and the coding tables that follow from it.
+
+A codec has levels (level 0, y, is the shallowest) that are coded in steps. Its author writes the analysis, the steps,
+their parameter networks, and the synthesis; `Codec` (base.py) makes the verbs of these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pylatent.codecs.exact import load_float_weights, table_indexes
+from pylatent.codecs.latents import Parameters
+from pylatent.codecs.steps import Shape, Step, whole_levels
+from pylatent.codecs.tables import CodingTables
+from pylatent.codecs.walk import Done, Here
+from pylatent.coding.tables import CdfTables
+from pylatent.entropy.factorized import FactorizedPrior
+from pylatent.entropy.gaussian import default_scales, gaussian_bits
+from pylatent.entropy.logistic import LogisticPrior
+from pylatent.errors import ModelError
+
+
+class CodecDefinition(nn.Module, ABC):
+    """A codec without its verbs: the deepest level under a prior of its own, the others Gaussian.
+
+    num_levels. alignment: the multiple of pixels that the analysis needs. exact: whether the parameter networks have
+    an exact form; files of a codec without one say so, and may be refused on another machine. decoder_names: beginnings
+    of the state dict's names that the synthesis uses. lambdas: the weights of 255² MSE that it was trained with, one
+    per integer quality, where known.
+    """
+
+    num_levels: int
+    alignment: int
+    exact = True
+    decoder_names: tuple[str, ...] = ("g_s.", "inverse_gain")
+    name: str = "unnamed"
+    lambdas: tuple[float, ...] | None = None
+    _coding: CodingTables | None = None
+
+    # What the author of a codec writes.
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a model file stores them (JSON).
+
+        Of a variable-rate codec, "gains" (a number) or "lambdas" (a list) tells how many integer qualities it has.
+        """
+
+    @property
+    def qualities(self) -> tuple[float, float] | None:
+        """Lowest and highest quality of a variable-rate codec; None for a fixed rate."""
+        return None
+
+    @property
+    def default_quality(self) -> float | None:
+        """The quality used when none is given; None for a fixed rate."""
+        return None
+
+    @abstractmethod
+    def level_shapes(self, size: tuple[int, int]) -> tuple[Shape, ...]:
+        """(channels, height, width) of each level, the shallowest first, for a picture of (height, width) pixels."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The coding order, 1 to 64 steps that cover every level; by default one a level, the deepest first."""
+        return whole_levels(self.num_levels)
+
+    @abstractmethod
+    def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
+        """Aligned pixels (B, 3, H, W) and quality (B,) -> unquantised levels, the shallowest first."""
+
+    @abstractmethod
+    def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
+        """All quantised levels and quality (B,) -> pixels (B, 3, H, W), aligned and not clamped."""
+
+    @abstractmethod
+    def parameters_of(self, step: Step, done: Done) -> Parameters:
+        """What a step is coded with, given what is done: in float and differentiable, or exact if `done.exact`."""
+
+    # Where there is one: what is added to a step's values (B, C, h, w), C its channels, once they are known, such as a
+    # latent residual prediction; floats, or integers over 2^8 in float64 in an exact walk; None to leave a step alone.
+    correction_of: Callable[[Step, Done], Tensor | None] | None = None
+
+    @property
+    @abstractmethod
+    def prior(self) -> FactorizedPrior | LogisticPrior:
+        """The density of the deepest level, which must be a step of its own if it is a learned one."""
+
+    @property
+    @abstractmethod
+    def exact_networks(self) -> Mapping[str, nn.Sequential]:
+        """The networks that are made exact, by their names in the codec: a model file stores these as integers."""
+
+    # What the author may use.
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def network(self, name: str, done: Done) -> Callable[..., Tensor]:
+        """The one of `exact_networks` that the walk needs: its exact form, or the float network itself."""
+        return self._ready().networks[name] if done.exact else self.exact_networks[name]
+
+    def prior_parameters(self, done: Done) -> Parameters:
+        """Parameters of the deepest level, under its prior."""
+        medians = self._ready().medians if done.exact else self.prior.medians
+        tables = self.prior.table_of_channel.view(-1, 1, 1)
+        return Parameters(medians.view(-1, 1, 1).to(done.device), indexes=tables, computed=False)
+
+    def gaussian(self, mean: Tensor, scale: Tensor, done: Done) -> Parameters:
+        """Parameters of a Gaussian step from what networks gave: floats, or integers over 2^8 in an exact walk."""
+        if not done.exact:
+            return Parameters(mean, scale)
+        return Parameters(mean, indexes=table_indexes(scale.float(), self._ready().thresholds))
+
+    # The tables of the coder, and what else steers it.
+
+    def bits_of(self, here: Here, residual: Tensor) -> Tensor:
+        """Bits of each element of a step's residual, under its standard deviations or the prior; differentiable."""
+        return self.prior.bits(residual) if here.scale is None else gaussian_bits(residual, here.scale)
+
+    def tables_of(self, level: int) -> CdfTables:
+        """The integer tables that code a level. Raises ModelError before `update`."""
+        return self._ready().tables["z" if level == self.num_levels - 1 else "y"]
+
+    def scales_of(self, level: int) -> Tensor | None:
+        """The standard deviation that each table of a level stands for, float32; None under a prior."""
+        return None if level == self.num_levels - 1 else default_scales()
+
+    def fit_prior(self) -> None:
+        """Solve for medians and tails of a learned prior, before `update`; a fixed one needs nothing."""
+        if isinstance(self.prior, FactorizedPrior):
+            self.prior.fit_quantiles()
+
+    def update(self, tables: tuple[CdfTables, CdfTables] | None = None) -> None:
+        """Build tables and exact networks from the float weights; `tables` (Gaussian, prior's) are taken as given."""
+        scales = self.scales_of(0)
+        assert scales is not None, "level 0 is Gaussian"
+        self._coding = CodingTables.build(self.exact_networks, self.prior, scales, tables)
+
+    def coding_state(self) -> dict[str, Tensor]:
+        """All integers that steer the coder, as tensors that a model file stores. Raises ModelError before `update`."""
+        return self._ready().state()
+
+    def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take `coding_state`'s tensors instead of building them; the float networks get the values that they mean."""
+        networks = self.exact_networks
+        for name, network in networks.items():
+            load_float_weights(network, state, name)
+        self._coding = CodingTables.from_state(networks, state)
+
+    def synthesis_state(self) -> dict[str, Tensor]:
+        """The float weights that define pixels; with `coding_state`, what the fingerprint covers."""
+        if self._ready().synthesis is not None:
+            return {}
+        state = self.state_dict()
+        return {name: value for name, value in state.items() if name.startswith(self.decoder_names)}
+
+    @property
+    def kept_as_integers(self) -> set[str]:
+        """Names of the float weights that `coding_state` tells."""
+        names = {f"{name}.{key}" for name, network in self.exact_networks.items() for key in network.state_dict()}
+        if self._ready().synthesis is not None:
+            names |= {name for name in self.state_dict() if name.startswith(self.decoder_names)}
+        return names
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._coding = None  # it belongs to the weights that are replaced: `update` makes it anew
+        super()._load_from_state_dict(*args)
+
+    def _ready(self) -> CodingTables:
+        if self._coding is None:
+            raise ModelError(
+                f"model {self.name} is not ready for coding: call update() once after training or loading weights"
+            )
+        return self._coding
