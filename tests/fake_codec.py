@@ -33,6 +33,9 @@ class FakeCodec:
     def decompress(self, streams: list[Bitstream]) -> torch.Tensor:
         return torch.stack([self._decompress_one(stream) for stream in streams])
 
+    def decompress_bytes(self, streams: list[Bitstream]) -> torch.Tensor:
+        return self.decompress(streams).mul(255).round().to(torch.uint8)
+
     def _compress_one(self, picture: torch.Tensor, quality: float | None) -> Bitstream:
         values = (picture * 255 / self._step(quality)).round().numpy().astype(np.uint8)
         size = (picture.shape[1], picture.shape[2])
