@@ -19,11 +19,12 @@ from dataclasses import dataclass
 
 import torch
 
-from pylatent.codecs import MeanScaleHyperprior, NestedCodec
+from pylatent.codecs import ContextHyperprior, MeanScaleHyperprior, NestedCodec, ResidualHyperprior
 from pylatent.codecs.chain import Chain
 from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
 from pylatent.errors import FormatError, MismatchError
 
+LAMBDAS = tuple(0.001 * 2**n for n in range(8))
 NUMBERS = (0, 1, 2, 63, 64, 127, 128, 255, 256, 4095, 65535, 1 << 20, (1 << 20) + 1, 1 << 31, (1 << 32) - 1, 1 << 32)
 
 
@@ -39,6 +40,10 @@ class Corpus:
 CODECS: dict[str, Callable[[], Chain]] = {
     "hyperprior": lambda: MeanScaleHyperprior(8, 12, gains=8),
     "nested": lambda: NestedCodec(4, channels=6, latent_channels=10, gains=8),
+    "residual": lambda: ResidualHyperprior((6, 8, 10), M=12, N=8, hyper=(8, 10), lambdas=LAMBDAS),
+    "context": lambda: ContextHyperprior(
+        (6, 8, 10), M=12, N=8, coded=(8, 6), hyper=(8, 10), context=(8, 8), bands=2, lambdas=LAMBDAS
+    ),
 }
 
 

@@ -29,8 +29,13 @@ QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
 
 
 class Codec(CodecDefinition):
-    """Base of all codecs: `analyze`, `quantize`, `encode`, `decode`, `synthesize` and what is made of them."""
+    """Base of all codecs: `analyze`, `quantize`, `encode`, `decode`, `synthesize` and what is made of them.
 
+    bf16: let `compress` run the analysis under bf16 autocast. Decoders are not concerned. Where the processor computes
+    in bf16 a residual hyperprior's analysis takes half of the time, for 0.2 to 0.6 % more bits at the same PSNR.
+    """
+
+    bf16 = False
     _fingerprint: tuple[CodingTables, tuple[tuple[int, int], ...], bytes] | None = None  # of what was named, its digest
 
     # The verbs.
@@ -137,10 +142,11 @@ class Codec(CodecDefinition):
     def compress(
         self, x: Tensor, quality: float | Sequence[float] | None = None, *, threads: int | None = None
     ) -> list[Bitstream]:
-        """Pixels (B, 3, H, W) in [0, 1] -> one Bitstream per picture; `encode(analyze(x))` in full precision."""
+        """Pixels (B, 3, H, W) in [0, 1] -> one Bitstream per picture; `encode(analyze(x))` whatever autocast is set."""
         check_float32(self)
-        with torch.autocast(x.device.type, enabled=False):
-            return self.encode(self.analyze(x, quality), threads=threads)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            latents = self.analyze(x, quality)
+        return self.encode(latents, threads=threads)
 
     @torch.no_grad()
     def decompress(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Tensor:

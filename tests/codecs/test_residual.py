@@ -1,5 +1,6 @@
 """The residual hyperprior: exact, tiled without a trace, bounded; made of a state dict, stored and refined."""
 
+import copy
 import dataclasses
 from fractions import Fraction
 
@@ -8,12 +9,14 @@ import torch
 from small_codec import make_residual, picture
 
 from pylatent import zoo
+from pylatent.archive import Archive, Record, decode_batches, write_shard
 from pylatent.codecs import ResidualHyperprior
 from pylatent.codecs.residual import residual_from_state_dict
 from pylatent.codecs.tiling import reach, run_tiled
 from pylatent.errors import FormatError, ModelError
 from pylatent.layers import ClippedResidualBlock
 from pylatent.refine import SgaPlus
+from pylatent.tasks import FusionGated, LatentResNet
 
 SIZES = [(1, 1), (17, 31), (64, 64), (224, 224), (1040, 33)]
 
@@ -63,6 +66,21 @@ def test_transforms_in_tiles_join_without_a_trace():
         less = halo - max(1, int(1 / scale))
         narrow = run_tiled(network, inputs, tile=tile, halo=less, scale=scale)
         assert not torch.allclose(narrow, whole, rtol=1e-9, atol=1e-9), "a smaller halo would do"
+
+
+@torch.no_grad()
+def test_an_analysis_in_bf16_is_the_encoders_affair(codec):
+    x, quick = picture(96, 128), copy.deepcopy(codec)
+    quick.bf16 = True
+    plain, coarse = codec.compress(x, 3), quick.compress(x, 3)
+    assert coarse != plain
+    with torch.autocast("cpu", torch.float16):
+        assert quick.compress(x, 3) == coarse
+        assert codec.compress(x, 3) == plain
+    assert len(coarse[0].to_record()) == pytest.approx(len(plain[0].to_record()), rel=0.03)
+    assert torch.equal(codec.decompress(coarse), quick.decompress(coarse))
+    difference = codec.decode(coarse).y - codec.decode(plain).y
+    assert float(difference.abs().max()) <= 2  # symbols that round otherwise
 
 
 def test_no_input_leaves_the_limits():
@@ -115,6 +133,17 @@ def test_a_model_file_keeps_all_of_it(codec, tmp_path):
     assert [block.limit for block in stored.g_s if hasattr(block, "limit")] == [24, 24, 16, 16, 4]
     streams = stored.compress(picture(64, 64), 2)
     assert torch.equal(stored.decompress(streams), zoo.load(tmp_path / "r.safetensors").decompress(streams))
+
+
+@torch.no_grad()
+def test_archives_and_heads_take_its_latents(codec, tmp_path):
+    records = [Record(f"k{n}", None, codec.compress(picture(48, 64, seed=n), 2)[0]) for n in range(3)]
+    write_shard(tmp_path / "a.lats", "residual-1", codec.fingerprint()[:8], records)
+    (batch,) = decode_batches(Archive(tmp_path), codec)
+    assert batch.keys == ["k0", "k1", "k2"]
+    assert torch.equal(batch.latents.y[1:2], codec.decode([records[1].stream]).y)
+    logits = LatentResNet(codec.M, 5, width=8).eval()(batch.latents)
+    assert logits.shape == FusionGated(codec.M, 5, width=8).eval()(batch.latents).shape == (3, 5)
 
 
 def test_a_state_dict_tells_the_widths():
