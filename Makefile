@@ -10,6 +10,8 @@ EMULATED ?= build/emulated
 COMPAT_VENV ?= .venv-compat
 COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
 COMPAT_EXTRAS ?= compressai timm pyarrow ray
+# What is tested: the checkout, or a wheel that was built of it.
+COMPAT_PACKAGE ?= .
 COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
 
 .PHONY: help venv install emulated cuda-report test test-compat demo lint format clean
@@ -64,12 +66,12 @@ $(COMPAT_VENV)/.ready: pyproject.toml
 	@for extra in $(COMPAT_EXTRAS); do \
 	  $(COMPAT_PIP) install -q $$extra || echo "make test-compat: $$extra CANNOT BE INSTALLED, its tests do not run"; \
 	done
-	$(COMPAT_PIP) install -q --no-build-isolation '.[test,train,plot]'
+	$(COMPAT_PIP) install -q --no-build-isolation -C build-dir=build/compat '$(COMPAT_PACKAGE)[test,train]'
 	@touch $@
 
 test-compat: export PYLATENT_REQUIRE_NATIVE ?= 1
 test-compat: $(COMPAT_VENV)/.ready
-	$(COMPAT_PIP) install -q --no-build-isolation --no-deps --force-reinstall .
+	$(COMPAT_PIP) install -q --no-build-isolation --no-deps --force-reinstall -C build-dir=build/compat $(COMPAT_PACKAGE)
 	PYLATENT_EXTRAS="$$($(COMPAT_VENV)/bin/python tests/extras.py)" $(COMPAT_VENV)/bin/pytest -q -m extra
 
 demo: install

@@ -34,7 +34,7 @@ PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "leaves.png"
 SIZES = {"64x64": (64, 64), "224x224": (224, 224), "768x512": (512, 768)}
 LOADS = ("idle", "pinned", "free")
 STEPS = 4
-FEWEST = 5  # calls a side
+FEWEST = 3  # calls a side
 
 
 def picture(height: int, width: int) -> Tensor:

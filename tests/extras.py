@@ -32,10 +32,11 @@ def needs_extra(item: pytest.Item) -> bool:
         return False
     definitions = [each for several in item._fixtureinfo.name2fixturedefs.values() for each in several]
     functions = [item.function, *(definition.func for definition in definitions)]
-    return hasattr(item.module, "EXTRA") or any(_calls_extra(function) for function in functions)
+    return hasattr(item.module, "EXTRA") or any(calls_extra(function) for function in functions)
 
 
-def _calls_extra(function: object) -> bool:
+def calls_extra(function: object) -> bool:
+    """Whether the function itself does; decorators are looked through."""
     code = getattr(inspect.unwrap(function), "__code__", None)  # type: ignore[arg-type]
     return code is not None and "extra" in code.co_names
 
