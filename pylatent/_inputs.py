@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from pylatent import images
+from pylatent._threads import for_pixels
 from pylatent.codecs.checks import check_range
 from pylatent.errors import PylatentWarning
 
@@ -65,7 +66,8 @@ def _checked(image: torch.Tensor) -> torch.Tensor:
     if image.dtype != torch.uint8 and not image.is_floating_point():
         raise TypeError(f"`image` must be uint8 or floating point in [0, 1], got {image.dtype}")
     if image.is_floating_point():
-        check_range("image", image)
+        with for_pixels(image[0].numel()):
+            check_range("image", image)
     return image
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from pylatent import images, zoo
 from pylatent._inputs import contents
 from pylatent._inputs import pixels as pixels_of
-from pylatent._threads import using
+from pylatent._threads import for_pixels, using
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.errors import MismatchError, TargetWarning
 from pylatent.evaluation.distortion import psnr
@@ -78,8 +78,9 @@ def compress(
     with _threads(threads), torch.no_grad():
         codec = zoo.shared(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
         model_hash = codec.fingerprint()[:HASH_BYTES]
-        x = pixels.to(codec.device)
-        x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
+        with for_pixels(pixels[0].numel()):
+            x = pixels.to(codec.device)
+            x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
         plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
             stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)

@@ -27,6 +27,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from pylatent._files import write_bytes
+from pylatent._threads import for_pixels
 from pylatent.errors import ImageError
 from pylatent.picture_formats import format_of
 
@@ -71,12 +72,13 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     """A Pillow image of a (3, H, W) tensor: uint8, or floating point in [0, 1], which is rounded to 8 bits."""
     if tensor.dim() != 3 or tensor.shape[0] != 3:
         raise ValueError(f"`tensor` must have shape (3, H, W), got {tuple(tensor.shape)}")
-    if tensor.is_floating_point():
-        # Channel by channel: a whole float copy of a 48-megapixel picture would be 576 MB.
-        tensor = torch.stack([plane.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8) for plane in tensor])
-    elif tensor.dtype != torch.uint8:
+    if not tensor.is_floating_point() and tensor.dtype != torch.uint8:
         raise TypeError(f"`tensor` must be uint8 or floating point, got {tensor.dtype}")
-    return Image.fromarray(tensor.permute(1, 2, 0).contiguous().cpu().numpy())
+    with for_pixels(tensor[0].numel()):
+        if tensor.is_floating_point():
+            # Channel by channel: a whole float copy of a 48-megapixel picture would be 576 MB.
+            tensor = torch.stack([plane.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8) for plane in tensor])
+        return Image.fromarray(tensor.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def to_bytes(image: Image.Image, format: str = "PNG") -> bytes:
@@ -148,7 +150,8 @@ def _convert(image: Image.Image, data: bytes | None, name: str) -> Picture:
         else:
             notes.append("transparency composited on white")
             image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
-    return Picture(torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), tuple(notes))
+    with for_pixels(image.width * image.height):
+        return Picture(torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), tuple(notes))
 
 
 def _load(image: Image.Image, data: bytes | None, notes: list[str]) -> Image.Image:

@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 from small_codec import make_codec, picture
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pylatent
 from pylatent import _native, _threads, zoo
@@ -154,8 +155,40 @@ def test_every_verb_keeps_to_the_limit(monkeypatch, size, expected):
     assert {count for _, count in seen} == {expected}
 
 
+class Threads(TorchDispatchMode):
+    """Notes the operators that run on large tensors with several threads."""
+
+    def __init__(self):
+        super().__init__()
+        self.several = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if torch.get_num_threads() > 1 and isinstance(out, torch.Tensor) and out.numel() > 1 << 15:
+            self.several.add(str(function))
+        return out
+
+
+@pytest.mark.parametrize(("size", "one_thread"), [((224, 224), True), ((272, 272), False)])
+def test_no_operator_on_a_small_picture_is_shared_out(size, one_thread):
+    """Elementwise operators share out more than 32,768 elements."""
+    codec, pixels = make_codec(), picture(*size)[0].mul(255).byte()
+    codec.lambdas = (0.001, 0.002, 0.004, 0.008)
+    data, doubles = pylatent.compress(pixels, model=codec), pixels.double() / 255
+    image = pylatent.images.to_image(pixels)
+    with Threads() as seen:
+        pylatent.compress(pixels, model=codec)
+        pylatent.compress(doubles, model=codec)
+        pylatent.compress(image, model=codec)
+        pylatent.decompress(data, model=codec)
+        pylatent.compress(pixels, model=codec, refine=2)
+    views = ("view", "slice", "select", "permute", "detach", "unsqueeze")
+    shared = {name for name in seen.several if not any(view in name for view in views)}
+    assert (not shared) is one_thread, shared
+
+
 def test_models_are_loaded_on_one_thread(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(zoo.registry, "load_codec", lambda path: seen.append(torch.get_num_threads()) or make_codec())
+    monkeypatch.setattr(zoo.store, "load_codec", lambda path: seen.append(torch.get_num_threads()) or make_codec())
     pylatent.load("default")
     assert seen == [1]

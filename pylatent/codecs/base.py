@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pylatent._threads import for_pixels
-from pylatent.codecs.checks import check_float32, check_latents, check_pixels, check_streams
+from pylatent.codecs.checks import check_float32, check_latents, check_pixels, check_range, check_streams
 from pylatent.codecs.definition import CodecDefinition
 from pylatent.codecs.latents import CodecOutput, Latents, Rated
 from pylatent.codecs.rounding import Rounding, mixed, nearest
@@ -52,12 +52,12 @@ class Codec(CodecDefinition):
         """
         check_pixels(x)
         check_float32(self)
-        x = x.float()
         size = (int(x.shape[2]), int(x.shape[3]))
         qualities = self._qualities(quality, x.shape[0])
         with for_pixels(x[:, 0].numel()):
-            levels = self.analysis(_pad(x, self.alignment), self._quality_tensor(qualities, x.device))
-        return Latents(tuple(level.float() for level in levels), size, qualities)
+            check_range("x", x)
+            levels = self.analysis(_pad(x.float(), self.alignment), self._quality_tensor(qualities, x.device))
+            return Latents(tuple(level.float() for level in levels), size, qualities)
 
     def quantize(self, latents: Latents, rounding: Rounding, *, exact: bool = False) -> Rated:
         """Unquantised latents -> what `rounding` makes of them, and what it costs; differentiable.
