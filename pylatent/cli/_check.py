@@ -84,3 +84,11 @@ def numbers(option: str, text: str | None) -> list[float] | None:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
         raise misused(f"{option} must be numbers with commas between them, got {text}") from None
+
+
+def check_jobs(jobs: int, device: str, threads: int | None) -> None:
+    """Ends the command where several processes make no sense with the other options."""
+    if jobs > 1 and device != "cpu":
+        raise misused("--jobs is for the CPU: one process keeps another --device busy")
+    if jobs > 1 and threads is not None:
+        raise misused("--jobs gives each process one thread: leave --threads out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
-from pylatent.cli._check import check_device, check_model, check_positive, check_terminal
+from pylatent.cli._check import check_device, check_jobs, check_model, check_positive, check_terminal
 from pylatent.cli._inputs import PICTURES, read_picture
 from pylatent.cli._options import (
     Device,
@@ -77,8 +77,7 @@ def compress(
             raise misused("--strict is for --target-bpp and --target-psnr")
         check_positive(target_bpp=target_bpp, target_psnr=target_psnr)
         refinement = Refinement.of_options(refine, refine_method, time_budget, refine_lambda)
-        if jobs > 1 and device != "cpu":
-            raise misused("--jobs is for the CPU: one process keeps another --device busy")
+        check_jobs(jobs, device, threads)
         planned = plan(inputs, output, ".lat", PICTURES, force=force, skip_existing=skip_existing)
         if planned.jobs:
             check_terminal(planned.jobs[0].target)

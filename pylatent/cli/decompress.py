@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
-from pylatent.cli._check import check_device, check_model, check_terminal
+from pylatent.cli._check import check_device, check_jobs, check_model, check_terminal
 from pylatent.cli._inputs import CODED, STREAM, read_source
 from pylatent.cli._options import Device, Force, Jobs, Quiet, SkipExisting, Threads
 from pylatent.cli._plan import Job, plan
@@ -42,8 +42,7 @@ def decompress(
 ) -> None:
     """Decompress .lat files: photo.lat to photo.png beside it. The file says which model it needs."""
     with failures_reported():
-        if jobs > 1 and device != "cpu":
-            raise misused("--jobs is for the CPU: one process keeps another --device busy")
+        check_jobs(jobs, device, threads)
         suffix = f".{(format or 'png').lower().lstrip('.')}"
         planned = plan(inputs, output, suffix, CODED, force=force, skip_existing=skip_existing)
         if planned.jobs:

@@ -125,6 +125,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         # torch's own text would advise to run the code in the file.
         refused = isinstance(error, pickle.UnpicklingError)
         reason = "it is damaged, or holds more than tensors" if refused else str(error).partition("\n")[0]
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
         raise ModelError(f"{path} cannot be read as a checkpoint: {reason}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -187,6 +187,7 @@ def test_one_bad_file_does_not_stop_the_others(folder, capsys):
         (["compress", "a.png", "--strict"], 2, "--strict is for --target-bpp and --target-psnr"),
         (["compress", "a.png", "--force", "--skip-existing"], 2, "contradict each other"),
         (["compress", "a.png", "--jobs", "2", "--device", "cuda"], 2, "--jobs is for the CPU"),
+        (["compress", "a.png", "--jobs", "2", "--threads", "2"], 2, "leave --threads out"),
         (["compress", "a.png", "--max-pixels", "599"], 1, "pylatent: a.png: 600 pixels are more than the limit of 599"),
         (["compress", "a.png", "-o", "sub/notes.txt/"], 2, "a name that ends in a slash, but"),
         (["compress", "-", "-o", "sub"], 2, "what comes from standard input has no name"),
