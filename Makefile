@@ -9,7 +9,8 @@ EMULATED ?= build/emulated
 # torch's CPU builds have no torchvision beside them on PyPI: these two are made for each other.
 COMPAT_VENV ?= .venv-compat
 COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
-COMPAT_EXTRAS ?= compressai timm pyarrow ray
+# CompressAI needs NumPy 1, and later releases of pyarrow NumPy 2.
+COMPAT_EXTRAS ?= compressai timm pyarrow==21.0.0 ray
 # What is tested: the checkout, or a wheel that was built of it.
 COMPAT_PACKAGE ?= .
 COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
