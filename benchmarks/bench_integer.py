@@ -36,7 +36,8 @@ def layer(inputs: int, outputs: int, kernel: int, high: int) -> IntegerLayer:
     room = limits.sums / float(largest_sum(weight, zero, -255, high).max())
     weight = (weight * min(room, limits.weights / float(transformed(weight).abs().max())) * 0.99).round()
     multiplier = torch.full((outputs,), int(2**32 * 255 / limits.sums * 8) + 1)
-    return IntegerLayer("bench", weight.short(), zero.int(), multiplier.int(), False, False, 0, 255, 1)
+    integers = weight.short(), zero.int(), multiplier.int()
+    return IntegerLayer("bench", *integers, False, False, 0, 255, 1, torch.ones(inputs))
 
 
 def layer_sides(channels: int, rows: int, columns: int) -> dict[str, Callable[[], Any]]:
