@@ -1,6 +1,6 @@
 """Writes docs/models/NAME.md: what a shipped model file says of itself, and its measured rates and distortions.
 
-python benchmarks/model_card.py default-1 benchmarks/results/rd-kodak12.json
+python benchmarks/model_card.py default-2 benchmarks/results/rd-kodak12.json
 """
 
 from __future__ import annotations

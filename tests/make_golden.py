@@ -3,7 +3,8 @@
     python tests/make_golden.py [MODEL]
 
 Written to data/golden/MODEL: per case NAME.lat and, for the small ones, NAME.png (the 8-bit pixels), and latents.json
-(SHA-256 of the quantised latents, which every machine computes exactly). Those of a released model are never made anew.
+(SHA-256 of the quantised latents, which every machine computes exactly). Where pixels are defined in integers, too,
+pixels.json holds their SHA-256. Those of a released model are never made anew.
 """
 
 from __future__ import annotations
@@ -40,13 +41,18 @@ def digest(latents: Latents) -> str:
     return hashlib.sha256(b"".join(levels)).hexdigest()
 
 
+def digest_of_pixels(pixels: torch.Tensor) -> str:
+    """SHA-256 of uint8 (3, H, W)."""
+    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+
+
 def decode(path: Path) -> tuple[str, torch.Tensor]:
-    """Digest of the latents of a golden file, and its pixels, (3, H, W) in [0, 1]."""
+    """Digest of the latents of a golden file, and its pixels, uint8 (3, H, W)."""
     file = LatFile.read(path)
     codec = zoo.find(file.model, file.model_hash)
     latents = codec.decode([file.stream])
     with torch.no_grad():
-        return digest(latents), codec.synthesize(latents)[0]
+        return digest(latents), codec.synthesize_bytes(latents)[0]
 
 
 def main() -> None:
@@ -54,16 +60,20 @@ def main() -> None:
     folder = GOLDEN / codec.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    digests = {}
+    digests, shown = {}, {}
     for picture, quality in CASES:
         name = f"{picture}_q{quality:g}"
         path = folder / f"{name}.lat"
         path.write_bytes(api.compress(DATA / "pictures" / f"{picture}.png", quality=quality, model=codec))
         digests[name], pixels = decode(path)
+        shown[name] = digest_of_pixels(pixels)
         images.write(images.to_image(pixels), path.with_suffix(".png"))
     photo = folder / f"{PHOTO.stem}_q{PHOTO_QUALITY:g}.lat"
     photo.write_bytes(api.compress(PHOTO, quality=PHOTO_QUALITY, model=codec))
-    digests[photo.stem], _ = decode(photo)
+    digests[photo.stem], pixels = decode(photo)
+    shown[photo.stem] = digest_of_pixels(pixels)
+    if codec.defines_pixels:
+        (folder / "pixels.json").write_text(json.dumps(shown, indent=1) + "\n")
     (folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
     print(f"{folder}: {len(digests)} files, {sum(path.stat().st_size for path in folder.iterdir())} bytes")
 

@@ -164,6 +164,11 @@ class CodecDefinition(nn.Module, ABC):
         return {name: value for name, value in state.items() if name.startswith(self.decoder_names)}
 
     @property
+    def defines_pixels(self) -> bool:
+        """Whether the pixels are defined in integers (`calibrate`), the same on every machine."""
+        return self._coding is not None and self._coding.synthesis is not None
+
+    @property
     def kept_as_integers(self) -> set[str]:
         """Names of the float weights that `coding_state` tells."""
         names = {f"{name}.{key}" for name, network in self.exact_networks.items() for key in network.state_dict()}

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pylatent.codecs.chain import Chain, Link
+from pylatent.codecs.tiling import reach
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.errors import ModelError
 from pylatent.layers.residual import ClippedResidualBlock
@@ -98,6 +100,15 @@ class ResidualHyperprior(Chain):
     @property
     def channels_of(self) -> tuple[int, ...]:
         return self.M, self.N
+
+    def _hyper_input(self, values: Tensor) -> Tensor:
+        """y with its last row and column repeated up to a multiple of h_a's stride, as in every picture of a training.
+
+        Channels of y have means far from 0: zeros where h_a has always seen values would move z out of its range.
+        """
+        stride = int(1 / reach(self.h_a)[0])
+        bottom, right = -values.shape[2] % stride, -values.shape[3] % stride
+        return F.pad(values, (0, right, 0, bottom), mode="replicate") if bottom or right else values
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         scale, mean = parameters.chunk(2, 1)

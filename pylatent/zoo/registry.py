@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
     from pylatent.codecs.chain import Chain
 
-ALIASES = {"default": "default-1"}
+ALIASES = {"default": "default-2"}
 _SHIPPED = Path(__file__).parent / "weights"
 
 

@@ -61,7 +61,7 @@ def test_import_twice_and_remove(tmp_path, capsys):
     ("arguments", "code", "message"),
     [
         (["remove", "none-1"], 1, "there is no model named none-1; added ones: none"),
-        (["remove", "default"], 1, "default-1 came with the package, and is never removed"),
+        (["remove", "default"], 1, "default-2 came with the package, and is never removed"),
         (["add", "none.safetensors"], 1, "none.safetensors"),
         (["add", "text.safetensors"], 1, "text.safetensors cannot be read as a model file"),
         (["import", "none.pth", "x-1"], 1, "none.pth cannot be read as a checkpoint"),

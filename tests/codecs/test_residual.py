@@ -164,3 +164,12 @@ def test_a_fixed_rate_and_wrong_arguments():
     assert codec.qualities is codec.lambdas is codec.gain is None
     with pytest.raises(ValueError, match="`synthesis_limits` must hold three numbers, one a resolution, got 2"):
         ResidualHyperprior(synthesis_limits=(1, 2))
+
+
+@torch.no_grad()
+def test_z_does_not_see_where_the_sides_end(codec):
+    """Sides that are no multiple of 64 must look like those of the training, which are: y is continued, not cut off."""
+    y = 5 + torch.zeros(1, codec.M, 5, 6)
+    z = codec.levels_above(y)[1]
+    whole = codec.levels_above(5 + torch.zeros(1, codec.M, 8, 8))[1]
+    torch.testing.assert_close(z, whole)

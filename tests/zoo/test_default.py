@@ -24,7 +24,7 @@ def photo():
 def test_it_is_shipped_within_its_limit_and_has_a_card():
     info = next(model for model in zoo.models() if model.name == zoo.resolve("default"))
     assert info.shipped
-    assert info.size <= 16e6
+    assert info.size <= 16 * 2**20
     assert {"data", "training", "hardware", "licence"} <= info.header.card.keys()
 
 
