@@ -21,7 +21,7 @@ from pylatent.codecs.base import Codec
 from pylatent.codecs.integer_convert import calibrate, convert, load_float_synthesis
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
-from pylatent.codecs.tiling import reach, run_tiled
+from pylatent.codecs.tiling import growth, run_network
 from pylatent.codecs.walk import Done
 
 _HYPER_TILE = 256
@@ -85,7 +85,7 @@ class Chain(Codec):
         height, width = -(-size[0] // self.alignment), -(-size[1] // self.alignment)
         shapes = [(self.channels_of[0], height, width)]
         for link, channels in zip(self.links, self.channels_of[1:], strict=True):
-            stride = int(reach(link.h_s)[0])
+            stride = growth(link.h_s)
             height, width = -(-height // stride), -(-width // stride)
             shapes.append((channels, height, width))
         return tuple(shapes)
@@ -96,8 +96,7 @@ class Chain(Codec):
 
     def without_gain(self, x: Tensor) -> Tensor:
         """Aligned pixels (B, 3, H, W) -> y (B, M, h, w), before any gain."""
-        scale, halo = reach(self.g_a)
-        return run_tiled(self._g_a, x, tile=self.pixel_tile, halo=halo, scale=scale)
+        return run_network(self.g_a, x, tile=self.pixel_tile, function=self._g_a)
 
     def gained(self, y: Tensor, quality: Tensor) -> Tensor:
         """y times the gain of each picture's quality (B,)."""
@@ -107,8 +106,7 @@ class Chain(Codec):
         """y (B, M, h, w), after any gain -> all unquantised levels, y first."""
         levels = [y]
         for link in self.links:
-            scale, halo = reach(link.h_a)
-            levels.append(run_tiled(link.h_a, self._hyper_input(levels[-1]), tile=_HYPER_TILE, halo=halo, scale=scale))
+            levels.append(run_network(link.h_a, self._hyper_input(levels[-1]), tile=_HYPER_TILE))
         if self.prior.bin_width != 1:
             levels[-1] = levels[-1] / self.prior.bin_width
         return tuple(levels)
@@ -117,8 +115,7 @@ class Chain(Codec):
         y_hat = levels[0]
         if quality is not None:
             y_hat = y_hat * self._gain(self.inverse_gain, quality)
-        scale, halo = reach(self.g_s)
-        return run_tiled(self._g_s, y_hat, tile=self.pixel_tile // self.alignment, halo=halo, scale=scale)
+        return run_network(self.g_s, y_hat, tile=self.pixel_tile // self.alignment, function=self._g_s)
 
     def _g_a(self, x: Tensor) -> Tensor:
         features = self.g_a[:-1](x)
@@ -155,11 +152,11 @@ class Chain(Codec):
         network = self.network(name, done)
         if not done.exact:
             return network(values)[..., : size[0], : size[1]]
-        scale, halo = reach(self.exact_networks[name])
-        tile = int(_HYPER_LATENT_TILE / scale)
+        layers = self.exact_networks[name]
+        tile = _HYPER_LATENT_TILE // growth(layers)
         needed = size if max(values.shape[-2:]) <= tile else None  # of a picture of one tile
         exact = partial(network, size=needed, dtype=torch.float32)
-        return run_tiled(exact, values, tile=tile, halo=halo, scale=scale)[..., : size[0], : size[1]]
+        return run_network(layers, values, tile=tile, function=exact)[..., : size[0], : size[1]]
 
     def _parent(self, level: int, done: Done) -> Tensor:
         """What h_s of a level is given: its parent's values (or integers), in units of h_a's result."""

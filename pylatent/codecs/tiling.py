@@ -27,15 +27,39 @@ def reach(network: nn.Sequential) -> tuple[Fraction, int]:
 
     The halo is how far from a position its inputs lie, taken up to a multiple of the factor by which the sides shrink.
     """
+    return _reach(tuple(_layers(network)))
+
+
+def growth(network: nn.Sequential) -> int:
+    """The factor by which the sides grow, of a network that grows them, without fractions."""
+    up, down = 1, 1
+    for grows, _, stride in _layers(network):
+        up, down = (up * stride, down) if grows else (up, down * stride)
+    return up // down
+
+
+def run_network(
+    network: nn.Sequential, x: Tensor, *, tile: int, function: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """`network(x)`, or a `function` of the same layers; in tiles where a side of x is longer than `tile`."""
+    function = function or network
+    if max(x.shape[-2:]) <= tile:
+        return function(x)
+    scale, halo = reach(network)
+    return run_tiled(function, x, tile=tile, halo=halo, scale=scale)
+
+
+def _layers(network: nn.Sequential) -> list[tuple[bool, int, int]]:
+    """(whether it grows the sides, kernel, stride) of each layer, those of a residual block along its longest path."""
     layers = []
-    for module in network.modules():  # those of a residual block in the order of its longest path
+    for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             layers.append((isinstance(module, nn.ConvTranspose2d), module.kernel_size[0], module.stride[0]))
         elif isinstance(module, nn.PixelShuffle):
             layers.append((True, 1, module.upscale_factor))
         elif isinstance(module, nn.PixelUnshuffle):
             layers.append((False, 1, module.downscale_factor))
-    return _reach(tuple(layers))
+    return layers
 
 
 @lru_cache  # fractions take their time, as much as a small picture's symbols

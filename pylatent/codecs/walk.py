@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,6 +68,8 @@ class Here:
     def __init__(self, codec: CodecDefinition, step: Step, done: Done) -> None:
         self.step, self.done = step, done
         self._codec, self._batch, self._shape = codec, done.batch, done.shapes[step.level]
+        self._scale: Tensor | None = None
+        self._indexes: Tensor | None = None
         self.given = codec.parameters_of(step, done)
         self.mean = self.in_units = self.gathered(self.given.mean)
         if done.exact:
@@ -84,9 +85,14 @@ class Here:
         level = latents.levels[self.step.level]
         return level if self.step.is_whole else self.gathered(level[:, slice(*self.step.channels(self._shape))])
 
-    @cached_property
+    @property
     def scale(self) -> Tensor | None:
         """The standard deviation, in an exact walk that of the table; None under a prior, or if nothing is coded."""
+        if self._scale is None:
+            self._scale = self._deviations()
+        return self._scale
+
+    def _deviations(self) -> Tensor | None:
         if not self.step.coded:
             return None
         if self.given.scale is not None:
@@ -104,9 +110,14 @@ class Here:
         shape = (self._batch, *self._shape) if self.step.is_whole else self.mean.shape
         return torch.zeros(shape, device=self.mean.device)
 
-    @cached_property
+    @property
     def indexes(self) -> Tensor:
         """The table of every element, uint8, contiguous, on the CPU."""
+        if self._indexes is None:
+            self._indexes = self._tables()
+        return self._indexes
+
+    def _tables(self) -> Tensor:
         if self.given.indexes is not None:
             indexes = self.gathered(self.given.indexes)
         else:

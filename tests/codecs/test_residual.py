@@ -12,7 +12,7 @@ from pylatent import zoo
 from pylatent.archive import Archive, Record, decode_batches, write_shard
 from pylatent.codecs import ResidualHyperprior
 from pylatent.codecs.residual import residual_from_state_dict
-from pylatent.codecs.tiling import reach, run_tiled
+from pylatent.codecs.tiling import growth, reach, run_network, run_tiled
 from pylatent.errors import FormatError, ModelError
 from pylatent.layers import ClippedResidualBlock
 from pylatent.refine import SgaPlus
@@ -60,6 +60,10 @@ def test_transforms_in_tiles_join_without_a_trace():
     ):
         scale, halo = reach(network)
         assert (scale, halo) == expected
+        assert scale < 1 or growth(network) == scale
+        assert torch.equal(
+            run_network(network, inputs, tile=tile), run_tiled(network, inputs, tile=tile, halo=halo, scale=scale)
+        )
         whole = network(inputs)
         tiled = run_tiled(network, inputs, tile=tile, halo=halo, scale=scale)
         torch.testing.assert_close(tiled, whole, rtol=1e-12, atol=1e-12)
