@@ -1,8 +1,12 @@
-// exp(-x) for vectors of floats and doubles. Everything here has internal linkage: see gated_fusion_rows.h.
+// exp(-x) and quotients for vectors of floats and doubles. Everything here has internal linkage: see
+// gated_fusion_rows.h.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 namespace pylatent::gated_fusion {
 namespace {
@@ -38,8 +42,34 @@ struct Vector<double> {
 using Floats = Vector<float>::type;
 using Doubles = Vector<double>::type;
 
-// out = exp(-x) for x clamped to [-87, 87] ([-708, 708] for double); NaN stays NaN. With magic added, the low bits of t
-// hold the nearest integer n to -x / ln 2; exp(-x) = 2^n exp(-x - n ln 2), the latter by a polynomial.
+// exponential: out = exp(-x) for x clamped to [-87, 87] ([-708, 708] for double); NaN stays NaN. divide: a / b for
+// normal b. Both to within a few units in the last place.
+#ifdef __AVX512F__
+// With a table of 2^(i / 16) in a register, and an approximate reciprocal with one Newton step: half the instructions.
+inline void exponential(const Floats& x, Floats& out) {
+  const __m512 table = _mm512_setr_ps(1.0f, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f,
+                                      1.29683955f, 1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
+                                      1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f);
+  const __m512 log2e = _mm512_set1_ps(1.44269502f), magic = _mm512_set1_ps(786432.0f);  // 1.5 2^19: rounds to 1/16
+  __m512 y = _mm512_max_ps(_mm512_set1_ps(-87.0f), reinterpret_cast<const __m512&>(x));
+  y = _mm512_min_ps(_mm512_set1_ps(87.0f), y);
+  const __m512 sum = _mm512_fnmadd_ps(y, log2e, magic), n = _mm512_sub_ps(sum, magic);
+  __m512 rest = _mm512_fnmsub_ps(y, log2e, n);
+  rest = _mm512_fnmadd_ps(y, _mm512_set1_ps(1.92596299e-8f), rest);
+  const __m512 power = _mm512_permutexvar_ps(_mm512_castps_si512(sum), table);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(5.55041087e-2f), rest, _mm512_set1_ps(2.40226507e-1f));
+  p = _mm512_fmadd_ps(p, rest, _mm512_set1_ps(6.93147181e-1f));
+  out = _mm512_scalef_ps(_mm512_fmadd_ps(_mm512_mul_ps(power, rest), p, power), n);  // rounds n down
+}
+
+inline Floats divide(const Floats& a, const Floats& b) {
+  const __m512 wide = reinterpret_cast<const __m512&>(b), near = _mm512_rcp14_ps(wide);
+  const __m512 rest = _mm512_fnmadd_ps(wide, near, _mm512_set1_ps(1.0f));
+  return a * Floats(_mm512_fmadd_ps(near, rest, near));
+}
+#else
+// With magic added, the low bits of t hold the nearest integer n to -x / ln 2; exp(-x) = 2^n exp(-x - n ln 2), the
+// latter by a polynomial.
 inline void exponential(const Floats& x, Floats& out) {
   Floats y = x < -87.0f ? Floats{} - 87.0f : x;
   y = y > 87.0f ? Floats{} + 87.0f : y;
@@ -58,6 +88,9 @@ inline void exponential(const Floats& x, Floats& out) {
   std::memcpy(&scale, &bits, sizeof(bits));
   out = p * scale;
 }
+
+inline Floats divide(const Floats& a, const Floats& b) { return a / b; }
+#endif
 
 inline void exponential(const Doubles& x, Doubles& out) {
   Doubles y = x < -708.0 ? Doubles{} - 708.0 : x;
@@ -83,6 +116,8 @@ inline void exponential(const Doubles& x, Doubles& out) {
   std::memcpy(&scale, &bits, sizeof(bits));
   out = p * scale;
 }
+
+inline Doubles divide(const Doubles& a, const Doubles& b) { return a / b; }
 
 }  // namespace
 }  // namespace pylatent::gated_fusion

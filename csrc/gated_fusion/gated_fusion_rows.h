@@ -48,8 +48,7 @@ void forward_block(const F* u, const F* v, const F* bias_u, const F* bias_v, F* 
     exponential(x, e);
     get(y, u + i);
     get(bias, bias_u + i);
-    y = (y + bias) / (F(1) + e);
-    put(result + i, y);
+    put(result + i, divide(y + bias, F(1) + e));
   }
 }
 
@@ -60,7 +59,7 @@ void backward_block(const F* grad, const F* out, const F* gate, F* grad_u, F* gr
     V g, x, e, y;
     get(x, gate + i);
     exponential(x, e);
-    const V sigmoid = F(1) / (F(1) + e);
+    const V sigmoid = divide(V{} + F(1), F(1) + e);
     get(g, grad + i);
     get(y, out + i);
     put(grad_u + i, g * sigmoid);
@@ -125,6 +124,23 @@ const F* load(const T* from, F (&buffer)[kBlock], int n) {
   return buffer;
 }
 
+// Where n values of F are put that `store` then brings to `to`: there itself where that is possible.
+template <class F, class T>
+F* target(T* to, F (&buffer)[kBlock], int n) {
+  if constexpr (std::is_same_v<F, T>) {
+    if (to != nullptr && n % kLanes == 0) return to;
+  }
+  return buffer;
+}
+
+template <class F, class T>
+void store(const F* from, T* to, int n) {
+  if constexpr (std::is_same_v<F, T>) {
+    if (from == to) return;
+  }
+  if (to != nullptr) convert(from, to, n);
+}
+
 template <class F>
 void fill(F (&buffer)[kBlock], F value, int64_t columns) {
   for (int i = 0; i < padded(columns < kBlock ? static_cast<int>(columns) : kBlock); ++i) buffer[i] = value;
@@ -147,9 +163,12 @@ void forward_rows(const Forward& job, int64_t begin, int64_t end) {
       const int64_t at = row * shape.columns + column;
       const F* u = load(static_cast<const Work*>(job.u) + at, load_u, n);
       const F* v = load(static_cast<const Work*>(job.v) + at, load_v, n);
-      forward_block(u, v, bias_u, bias_v, result, gate, n);
-      if (job.gate != nullptr) convert(gate, static_cast<T*>(job.gate) + at, n);
-      convert(result, static_cast<T*>(job.out) + at, n);
+      T* const out = static_cast<T*>(job.out) + at;
+      T* const kept = job.gate == nullptr ? nullptr : static_cast<T*>(job.gate) + at;
+      F *const to_out = target(out, result, n), *const to_gate = target(kept, gate, n);
+      forward_block(u, v, bias_u, bias_v, to_out, to_gate, n);
+      store(to_out, out, n);
+      store(to_gate, kept, n);
       if (shape.channels_last) {
         bias_u += n;
         bias_v += n;

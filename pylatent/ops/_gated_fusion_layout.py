@@ -35,7 +35,7 @@ def empty_output(like: Tensor, channels: int, dtype: torch.dtype, channels_last:
 def pixel_rows(x: Tensor) -> Tensor:
     """Channels-last (B, C, H, W) as a (B H W, C) view."""
     batch, channels, height, width = x.shape
-    return x.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    return x.as_strided((batch * height * width, channels), (channels, 1))
 
 
 def convolve(x: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
@@ -56,7 +56,8 @@ def weight_gradient(grad: Tensor, x: Tensor, channels_last: bool) -> Tensor:
     if channels_last:
         return product(pixel_rows(grad).t(), pixel_rows(x).t())
     if grad.shape[0] == 1:
-        return product(grad[0].flatten(1), x[0].flatten(1))
+        pixels = x.shape[2] * x.shape[3]
+        return product(grad.view(grad.shape[1], pixels), x.view(x.shape[1], pixels))
     if grad.is_cpu and grad.dtype in HALF_DTYPES:  # one sum, rounded once, and not one a picture
         return product(grad.transpose(0, 1).flatten(1), x.transpose(0, 1).flatten(1))
     return torch.bmm(grad.flatten(2), x.flatten(2).mT).sum(0)

@@ -7,8 +7,8 @@ VPfzijDmiV), Equation 1, there without biases.
 
 Shapes: y (B, Cy, H, W), s (B, Cs, H, W), weight_y (C, Cy), weight_s (C, Cs), biases (C,) -> (B, C, H, W).
 
-Fused: CUDA computes both products and the gate in one kernel; on the CPU torch's products are followed by one pass in
-place. With u and v the arguments of the product and of the sigmoid, the gradients are
+Fused: CUDA computes both products and the gate in one kernel; on the CPU torch's products, the fastest of those it has,
+are followed by one pass in place. With u and v the arguments of the product and of the sigmoid, the gradients are
 
     grad_u = grad ⊙ sigmoid(v)        grad_v = grad ⊙ out ⊙ sigmoid(-v)
 
@@ -26,15 +26,13 @@ from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
-from pylatent.ops import _gated_fusion_cpu, _gated_fusion_cuda
+from pylatent.ops import _gated_fusion_cpu, _gated_fusion_cuda, _gated_fusion_products
 from pylatent.ops._autocast import autocast_dtype
 from pylatent.ops._gated_fusion_layout import (
-    convolve,
     empty_output,
     in_layout,
     is_channels_last,
     sum_dtype,
-    weight_gradient,
 )
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -83,6 +81,27 @@ def _why_not_native(y: Tensor) -> str | None:
     """Why the native kernels cannot compute this call, or None if they can."""
     on_cuda = y.is_cuda or _native.is_emulated()
     return _native.why_not_native(y, (_gated_fusion_cuda if on_cuda else _gated_fusion_cpu).DTYPES)
+
+
+# Elements of the result below which a call of ours costs as much as eager torch's four operators: measured on a Zen 4.
+_LEAST_ELEMENTS = 1 << 18
+
+
+def _is_small(y: Tensor, s: Tensor, channels: int) -> bool:
+    """Whether eager torch is as fast, on a CPU that multiplies the dtype."""
+    if not y.is_cpu or _native.is_emulated() or torch.compiler.is_compiling() or y.dtype == torch.float64:
+        return False
+    elements = y.shape[0] * channels * y.shape[2] * y.shape[3]
+    small = elements < _LEAST_ELEMENTS and elements * y.shape[1] * s.shape[1] > 0
+    return small and _gated_fusion_cpu.product_dtype(y.dtype) == y.dtype
+
+
+def _eager(
+    y: Tensor, s: Tensor, weight_y: Tensor, weight_s: Tensor, bias_y: Tensor | None, bias_s: Tensor | None
+) -> Tensor:
+    weight_y, weight_s = (weight.reshape(*weight.shape[:2], 1, 1) for weight in (weight_y, weight_s))
+    out = torch.conv2d(y, weight_y, bias_y) * torch.sigmoid(torch.conv2d(s, weight_s, bias_s))
+    return in_layout(out, is_channels_last(y))
 
 
 # Results have the layout of y. The second is v, or empty, of shape (0,), unless it is to be saved.
@@ -149,16 +168,21 @@ class _GatedFusion(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, s, weight_y, weight_s, out, gate = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        grad_u, grad_v, sums = _backward(grad, out, gate, needs[4] or needs[5])
+        to_bias = needs[4] or needs[5]
+        grad_u, grad_v, sums = _backward(grad, out, gate, to_bias)
         last, work = is_channels_last(out), grad_u.dtype
+        # Where nothing is traced, the CPU's products are chosen by trying them.
+        tried = out.is_cpu and not torch.compiler.is_compiling()
+        gradients = _gated_fusion_products.gradients if tried else _gated_fusion_products.library_gradients
+        to_biases = sums.to(y.dtype).unbind(0) if to_bias else (None, None)
         grads: list[Tensor | None] = [None] * 6
         for i, x, weight, grad_w in ((0, y, weight_y, grad_u), (1, s, weight_s, grad_v)):
-            if needs[i]:
-                grads[i] = convolve(grad_w, weight.to(work).t(), last).to(x.dtype)
-            if needs[i + 2]:
-                grads[i + 2] = weight_gradient(grad_w, in_layout(x, last).to(work), last).to(x.dtype)
-            if needs[i + 4]:
-                grads[i + 4] = sums[i].to(x.dtype)
+            if needs[i] or needs[i + 2]:
+                operands = grad_w, in_layout(x, last).to(work), weight.to(work)
+                to_x, to_weight = gradients(*operands, (needs[i], needs[i + 2]), last)
+                grads[i] = None if to_x is None else to_x.to(x.dtype)
+                grads[i + 2] = None if to_weight is None else to_weight.to(x.dtype)
+            grads[i + 4] = to_biases[i] if needs[i + 4] else None
         return tuple(grads)
 
 
@@ -180,7 +204,8 @@ def gated_fusion(
         weight_y: (C, Cy) or (C, Cy, 1, 1).
         weight_s: (C, Cs) or (C, Cs, 1, 1).
         bias_y, bias_s: (C,), or None.
-        backend: "native" kernels, the "torch" reference, or "auto": native where possible.
+        backend: "native" kernels, the "torch" reference, or "auto": native where possible, except for small tensors on
+            a CPU, where eager torch's convolutions are as fast.
 
     All tensors have one dtype, except under autocast, which casts them all. float32 on CUDA follows torch's setting of
     TF32 for matrix products. There is no CUDA kernel for float64.
@@ -200,7 +225,8 @@ def gated_fusion(
     _check(y, s, weight_y, weight_s, bias_y, bias_s)
     if not _native.choose(backend, _why_not_native(y)):
         return gated_fusion_reference(y, s, weight_y, weight_s, bias_y, bias_s)
-    weight_y, weight_s = weight_y.flatten(1), weight_s.flatten(1)
+    if backend == "auto" and _is_small(y, s, weight_y.shape[0]):
+        return _eager(y, s, weight_y, weight_s, bias_y, bias_s)
     tensors = [t for t in (y, s, weight_y, weight_s, bias_y, bias_s) if t is not None]
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return _GatedFusion.apply(y, s, weight_y, weight_s, bias_y, bias_s)
