@@ -152,37 +152,47 @@ class FloatParameters:
 class ExactParameters:
     """The same in integers over 2^8: mean (float64 or float32) and scale (float32) of the exact h_s; no gradients.
 
-    Tables of the second step are those of the first and `num_scales` more.
+    Tables of the second step are those of the first and `num_scales` more. Operations are in place where they can be:
+    fresh memory takes longer than arithmetic.
     """
 
     def __init__(self, mean: Tensor, scale: Tensor, grid: ScaleGrid, num_scales: int) -> None:
         self._grid, self._num_scales = grid, num_scales
         self._mean = mean.double()
         self._level = table_indexes(scale.float().contiguous(), grid.thresholds)
+        self._places = self._level.to(torch.int32).flatten()
+        # A power of two in the factor rounds nothing.
+        self._reciprocals = self._look_up(grid.reciprocals * 2.0**-_RECIPROCAL_BITS)
         self.first = Parameters(self._mean, indexes=table_of(self._level))
 
     def inputs(self) -> Tensor:
-        means = self._normalised(self._mean).clamp(-_MOST_MEAN * _ONE, _MOST_MEAN * _ONE)
-        return torch.cat([self._look_up(self._grid.features), means], 1)
+        batch, channels, height, width = self._mean.shape
+        inputs = self._mean.new_empty(batch, 2 * channels, height, width)
+        inputs[:, :channels] = self._look_up(self._grid.features)
+        means = inputs[:, channels:].copy_(self._mean)
+        self._normalise(means).clamp_(-_MOST_MEAN * _ONE, _MOST_MEAN * _ONE)
+        return inputs
 
     def residuals(self, values: Tensor) -> Tensor:
-        return self._normalised(values - self._mean).clamp(-_MOST_RESIDUAL * _ONE, _MOST_RESIDUAL * _ONE)
+        return self._normalise(values - self._mean).clamp_(-_MOST_RESIDUAL * _ONE, _MOST_RESIDUAL * _ONE)
 
     def joined(self, hyper: Tensor, neighbours: Tensor) -> Tensor:
-        summed = hyper.double() + neighbours
-        return torch.where(summed < 0, torch.floor(summed * _SLOPE + 0.5), summed)
+        summed = hyper.double().add_(neighbours)
+        negative = summed.clamp_max(0).mul_(_SLOPE).add_(0.5).floor_()
+        return summed.clamp_min_(0).add_(negative)
 
     def second(self, changes: Tensor) -> Parameters:
-        shift, move = changes.chunk(2, 1)
-        shift = shift.clamp(-_MOST_SHIFT * _ONE, _MOST_SHIFT * _ONE)
-        at = self._level.double() * (_ONE // _QUARTERS) + _SHIFT * shift
-        tables = torch.floor(at / _ONE + 0.5).clamp(0, self._num_scales - 1) + self._num_scales
-        move = torch.floor(self._look_up(self._grid.sigmas) * move / _ONE + 0.5)
-        return Parameters(self._mean + move, indexes=tables.to(torch.uint8))
+        shift, move = changes.double().chunk(2, 1)
+        at = shift.clamp(-_MOST_SHIFT * _ONE, _MOST_SHIFT * _ONE).mul_(_SHIFT)
+        at.add_(self._level, alpha=_ONE // _QUARTERS).mul_(1 / _ONE).add_(0.5).floor_()
+        tables = at.clamp_(0, self._num_scales - 1).add_(self._num_scales).to(torch.uint8)
+        mean = self._look_up(self._grid.sigmas).mul_(move).mul_(1 / _ONE).add_(0.5).floor_().add_(self._mean)
+        return Parameters(mean, indexes=tables)
 
-    def _normalised(self, values: Tensor) -> Tensor:
-        return torch.floor(values * self._look_up(self._grid.reciprocals) * 2.0**-_RECIPROCAL_BITS + 0.5)
+    def _normalise(self, values: Tensor) -> Tensor:
+        """In place: over n, rounded."""
+        return values.mul_(self._reciprocals).add_(0.5).floor_()
 
     def _look_up(self, function: Tensor) -> Tensor:
-        places = self._level.to(torch.int32)
-        return function.to(places.device).index_select(0, places.flatten()).view(places.shape)
+        """A new tensor of a function of sigma."""
+        return function.to(self._places.device).index_select(0, self._places).view(self._level.shape)

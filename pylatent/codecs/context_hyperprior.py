@@ -95,7 +95,8 @@ class ContextHyperprior(ResidualHyperprior):
         first = self.steps[-2]
         first.scatter(is_done.new_ones(1, first.count(done.shapes[0])), is_done)
         size = done.shapes[0][1:]
-        neighbours = self._run("context.neighbours", values * is_done, done, size)
+        values = values * is_done if torch.is_grad_enabled() else values.mul_(is_done)
+        neighbours = self._run("context.neighbours", values, done, size)
         hyper = self._run("context.hyper", parameters.inputs(), done, size)
         return parameters.second(self._run("context.fuse", parameters.joined(hyper, neighbours), done, size))
 
