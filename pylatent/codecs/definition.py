@@ -95,7 +95,10 @@ class CodecDefinition(nn.Module, ABC):
     @property
     @abstractmethod
     def exact_networks(self) -> Mapping[str, nn.Sequential]:
-        """The networks that are made exact, by their names in the codec: a model file stores these as integers."""
+        """The networks that are made exact, by their names in the codec: a model file stores these as integers.
+
+        None of a codec that is not exact.
+        """
 
     # What the author may use.
 
@@ -157,7 +160,12 @@ class CodecDefinition(nn.Module, ABC):
         self._coding = CodingTables.from_state(networks, state)
 
     def synthesis_state(self) -> dict[str, Tensor]:
-        """The float weights that define pixels; with `coding_state`, what the fingerprint covers."""
+        """The float weights that decoding uses; with `coding_state`, what the fingerprint covers.
+
+        Those that define pixels; of a codec that is not exact all weights, since the walk takes them, too.
+        """
+        if not self.exact:
+            return self.state_dict()
         if self._ready().synthesis is not None:
             return {}
         state = self.state_dict()

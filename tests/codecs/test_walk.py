@@ -158,7 +158,9 @@ def test_a_codec_without_exact_networks_says_so():
         make_sliced().decode([stream])
     with pytest.raises(MismatchError, match="has no exact form, so another machine"):
         codec.decode([dataclasses.replace(stream, index_crc=stream.index_crc ^ 1)])
+    fingerprint = codec.fingerprint()
     codec.context[0][-1].bias.add_(0.7)  # as if this machine computed something else
+    assert codec.fingerprint() != fingerprint  # it does here, because the weights do
     with pytest.raises(MismatchError, match="has no exact form, so another machine"):
         codec.decode([stream])
 
