@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor
 from pylatent.codecs import _integer_native
 from pylatent.codecs.exact import ACTIVATION_BITS, integer_sums
 from pylatent.codecs.integer_gains import GAIN_BITS, LARGEST_LATENT, gains_of
+from pylatent.codecs.tiling import reach_of, run_tiled
 from pylatent.errors import ModelError
 
 MULTIPLIER_BITS = 32
@@ -42,6 +44,7 @@ class Limits:
     sums: int
 
 
+_TILE = 64  # latents along a side that go through the definition at once, whose numbers have 64 bits
 _TENSORS = ("weight", "bias", "multiplier", "units")
 LIMITS = {3: Limits(1 << 13, 1 << 15, 1 << 29), 1: Limits(1 << 15, 1 << 15, 1 << 31)}  # by kernel size
 
@@ -97,6 +100,7 @@ class IntegerSynthesis:
         self._packed: Any = None  # of _integer_native, made when first needed
         _check(self.gains, self.largest, self.layers)
 
+    @torch.no_grad()
     def __call__(self, y_hat: Tensor, quality: Sequence[float] | None) -> Tensor:
         """y_hat (B, M, h, w) float32, as `decode` returns it, one quality a picture (None for a fixed rate) -> uint8
         pixels (B, 3, H, W). Whatever is no multiple of 2^-8 is rounded to one, half to even; NaN counts as 0."""
@@ -106,7 +110,11 @@ class IntegerSynthesis:
             if self._packed is None:
                 self._packed = _integer_native.pack(self.largest, self.layers)
             return _integer_native.run(self._packed, y_hat, gains, self.scale)
-        return self.reference(y_hat, gains)
+        if y_hat.numel() == 0:
+            return self.reference(y_hat, gains)
+        shape = [part for layer in self.layers for part in ((False, layer.kernel, 1), (True, 1, layer.shuffle))]
+        scale, halo = reach_of(tuple(shape))
+        return run_tiled(partial(self.reference, gains=gains), y_hat, tile=_TILE, halo=halo, scale=scale)
 
     def reference(self, y_hat: Tensor, gains: Tensor) -> Tensor:
         """The definition. gains: (B, M), of each picture."""

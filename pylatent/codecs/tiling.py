@@ -27,7 +27,7 @@ def reach(network: nn.Sequential) -> tuple[Fraction, int]:
 
     The halo is how far from a position its inputs lie, taken up to a multiple of the factor by which the sides shrink.
     """
-    return _reach(tuple(_layers(network)))
+    return reach_of(tuple(_layers(network)))
 
 
 def growth(network: nn.Sequential) -> int:
@@ -63,7 +63,8 @@ def _layers(network: nn.Sequential) -> list[tuple[bool, int, int]]:
 
 
 @lru_cache  # fractions take their time, as much as a small picture's symbols
-def _reach(layers: tuple[tuple[bool, int, int], ...]) -> tuple[Fraction, int]:
+def reach_of(layers: tuple[tuple[bool, int, int], ...]) -> tuple[Fraction, int]:
+    """`reach` of layers as `_layers` gives them: (whether it grows the sides, kernel, stride)."""
     scale, inputs = Fraction(1), Fraction(0)
     for transposed, kernel, stride in layers:
         if transposed:

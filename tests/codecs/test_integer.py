@@ -9,7 +9,7 @@ import torch
 from integer_networks import by_hand, gain_by_hand, integers, latents, random_synthesis
 from torch import nn
 
-from pylatent.codecs import _integer_native
+from pylatent.codecs import _integer_native, integer
 from pylatent.codecs.integer import LIMITS, IntegerSynthesis, largest_sum
 from pylatent.codecs.integer_convert import calibrate, convert, float_layers
 from pylatent.codecs.integer_gains import gains_of, integer_sqrt
@@ -28,6 +28,18 @@ class Block(nn.Module):
     def forward(self, x):
         inner = self.conv2(nn.functional.leaky_relu(self.conv1(x), 0.01))
         return torch.clamp(x + inner, -self.limit, self.limit)
+
+
+class Counted:
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __get__(self, instance, owner):
+        return lambda *args, **kwargs: self(instance, *args, **kwargs)
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        return self.function(*args, **kwargs)
 
 
 @pytest.fixture
@@ -191,3 +203,16 @@ def test_without_native_code_the_pixels_are_the_same(monkeypatch):
     expected = synthesis(y_hat, (1.0, 2.75))
     monkeypatch.setattr(_integer_native, "why_not_native", lambda *_: "switched off")
     assert torch.equal(synthesis(y_hat, (1.0, 2.75)), expected)
+
+
+def test_large_pictures_go_through_the_definition_in_tiles(monkeypatch):
+    synthesis = random_synthesis(3, (5, 18, 9, 6))
+    monkeypatch.setattr(_integer_native, "why_not_native", lambda *_: "switched off")
+    monkeypatch.setattr(integer, "_TILE", 8)
+    for size in ((20, 9), (3, 17), (8, 8)):
+        y_hat = latents(torch.Generator().manual_seed(1), 2, 5, *size)
+        expected = synthesis.reference(y_hat, synthesis.gains[[0, 2]])
+        monkeypatch.setattr(IntegerSynthesis, "reference", counted := Counted(IntegerSynthesis.reference))
+        assert torch.equal(synthesis(y_hat, (1.0, 3.0)), expected)
+        assert counted.calls == -(-size[0] // 8) * -(-size[1] // 8)
+        monkeypatch.setattr(IntegerSynthesis, "reference", counted.function)
