@@ -27,7 +27,7 @@ def check_rank(name: str, tensor: Tensor, axes: Sequence[str]) -> None:
 
 def check_shape(name: str, tensor: Tensor, expected: Sequence[int]) -> None:
     """ValueError unless `tensor` has exactly this shape."""
-    if tuple(tensor.shape) != tuple(expected):
+    if tensor.shape != tuple(expected):
         raise ValueError(f"`{name}` must have shape {tuple(expected)}, got {tuple(tensor.shape)}")
 
 

@@ -72,9 +72,11 @@ def _check(
         if bias is not None:
             check_shape(name, bias, weight_y.shape[:1])
             tensors[name] = bias
+    dtype, device = y.dtype, y.device
     for name, tensor in tensors.items():
-        check_same_dtype(name, tensor, "y", y)
-        check_same_device(name, tensor, "y", y)
+        if tensor.dtype != dtype or tensor.device != device:
+            check_same_dtype(name, tensor, "y", y)
+            check_same_device(name, tensor, "y", y)
 
 
 def _why_not_native(y: Tensor) -> str | None:
@@ -99,7 +101,10 @@ def _is_small(y: Tensor, s: Tensor, channels: int) -> bool:
 def _eager(
     y: Tensor, s: Tensor, weight_y: Tensor, weight_s: Tensor, bias_y: Tensor | None, bias_s: Tensor | None
 ) -> Tensor:
-    weight_y, weight_s = (weight.reshape(*weight.shape[:2], 1, 1) for weight in (weight_y, weight_s))
+    if weight_y.dim() == 2:
+        weight_y = weight_y[:, :, None, None]
+    if weight_s.dim() == 2:
+        weight_s = weight_s[:, :, None, None]
     out = torch.conv2d(y, weight_y, bias_y) * torch.sigmoid(torch.conv2d(s, weight_s, bias_s))
     return in_layout(out, is_channels_last(y))
 
