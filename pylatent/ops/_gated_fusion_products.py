@@ -3,8 +3,8 @@
 No rule holds on every machine: in float32 oneDNN's linear layer is a fifth faster than its convolution on an AMD Zen 4
 at 68x120, but slower on an Intel Sapphire Rapids at 14x14. The first call of each kind tries the products on
 its own tensors, a few runs each, and later calls of that kind take the same one. A kind is what times depend on: dtype,
-layout, channels, threads, and pixels up to the next power of two. Of products that take about as long, the first is
-taken; where torch's deterministic algorithms are asked for, always.
+layout, channels, threads, and pixels up to the next power of two. Another product than eager torch's convolution must
+be faster by a twentieth; where torch's deterministic algorithms are asked for, the convolution is always taken.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, channels_last: bool
     """The convolution of `x` (B, K, H, W), stored so, with `weight` (C, K) or (C, K, 1, 1), plus `bias` (C,), which is
     for half precision: (B, C, H, W), stored so, in new memory. float32 is not cast under autocast."""
     one = channels_last or x.shape[0] == 1  # all pixels lie in one matrix
-    products: tuple[Product, ...] = (_matrix, _convolution) if one else (_pictures, _convolution)
+    products: tuple[Product, ...] = (_convolution, _matrix if one else _pictures)
     if has_onednn(x.dtype):
-        products = (_linear if one else _linear_pictures, *products)
+        products = (*products, _linear if one else _linear_pictures)
     if x.dtype == torch.float64 or not x.numel():  # which oneDNN does not compute
         return (_matrix if one else _pictures)(x, weight, bias, channels_last)
     return choose(products, (x,), weight, None, channels_last)(x, weight, bias, channels_last)
@@ -46,12 +46,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, channels_last: bool
 
 def gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool], channels_last: bool) -> Gradients:
     """Of `convolve` without a bias, from the gradient of its result: those of `x` and `weight` that are needed."""
-    if x.dtype == torch.float64 or not x.numel() or not grad.numel():
+    # torch's convolution rounds to half precision before it adds up the pictures.
+    if x.dtype != torch.float32 or not x.numel() or not grad.numel():
         return library_gradients(grad, x, weight, needs, channels_last)
     one = channels_last or x.shape[0] == 1
-    products: tuple[Product, ...] = (library_gradients, _convolution_gradients)
-    if one and has_onednn(x.dtype):  # elsewhere the first one calls torch.mm
-        products = (library_gradients, _matrix_gradients, _convolution_gradients)
+    products: tuple[Product, ...] = (_convolution_gradients, library_gradients)
+    if one and has_onednn(x.dtype):  # elsewhere library_gradients calls torch.mm
+        products = (*products, _matrix_gradients)
     return choose(products, (grad, x), weight, needs, channels_last)(grad, x, weight, needs, channels_last)
 
 
