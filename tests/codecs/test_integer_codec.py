@@ -41,6 +41,7 @@ def test_pixels_are_those_of_the_definition(codec, size):
         assert torch.equal(codec.decompress(streams[number : number + 1])[0], pixels[number])
 
 
+@torch.no_grad()
 def test_they_are_near_those_of_the_float_network(codec):
     x = picture(64, 80)
     expected = make_residual().synthesize(codec.as_coded(codec.analyze(x, 2)))
