@@ -19,6 +19,7 @@ from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, drop_o
 from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
 from pylatent.cli.train_classifier import classifier
+from pylatent.cli.train_context import context
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -36,6 +37,7 @@ evaluations = typer.Typer(cls=_CodecUnlessNamed, help="Measure a model on pictur
 evaluations.command("codec")(evaluate)
 evaluations.command("classifier")(evaluate_classifier)
 train.app.command("classifier")(classifier)
+train.app.command("context")(context)
 
 app = typer.Typer(
     name="pylatent",

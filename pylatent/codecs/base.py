@@ -56,7 +56,7 @@ class Codec(CodecDefinition):
         qualities = self._qualities(quality, x.shape[0])
         with for_pixels(x[:, 0].numel()):
             check_range("x", x)
-            levels = self.analysis(_pad(x.float(), self.alignment), self._quality_tensor(qualities, x.device))
+            levels = self.analysis(pad(x.float(), self.alignment), self._quality_tensor(qualities, x.device))
             return Latents(tuple(level.float() for level in levels), size, qualities)
 
     def quantize(self, latents: Latents, rounding: Rounding, *, exact: bool = False) -> Rated:
@@ -206,7 +206,7 @@ class Codec(CodecDefinition):
         return None if qualities is None else torch.tensor(qualities, dtype=torch.float32, device=device)
 
 
-def _pad(x: Tensor, alignment: int) -> Tensor:
+def pad(x: Tensor, alignment: int) -> Tensor:
     """Repeat the last row and column up to the next multiple of `alignment` pixels."""
     bottom, right = -x.shape[2] % alignment, -x.shape[3] % alignment
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x

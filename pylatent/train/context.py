@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pylatent._native import has_bf16
 from pylatent.codecs import ContextHyperprior, Latents, ResidualHyperprior
+from pylatent.codecs.base import pad
 from pylatent.codecs.rounding import nearest
 from pylatent.entropy.gaussian import gaussian_bits
 from pylatent.train.muon import Muon
@@ -41,7 +42,7 @@ class ContextRecipe:
 @torch.no_grad()
 def analyzed(codec: ResidualHyperprior, pictures: Sequence[Tensor]) -> list[Tensor]:
     """y of pictures, uint8 (3, H, W), before the gain: float16 (M, h, w)."""
-    x = (picture[None].to(codec.device).float() / 255 for picture in pictures)
+    x = (pad(picture[None].to(codec.device).float() / 255, codec.alignment) for picture in pictures)
     return [codec.without_gain(each)[0].half().cpu() for each in x]
 
 
