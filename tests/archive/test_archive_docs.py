@@ -50,4 +50,4 @@ def test_commands_and_python(tmp_path, monkeypatch, small_model, many_pictures, 
     exec(re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1], names)
     assert names["record"].label == "roses"
     assert names["failures"] == []
-    assert len(names["dataset"]) == 4
+    assert names["batch"].y_hat.shape[0] == len(names["batch"].keys) > 0

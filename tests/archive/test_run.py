@@ -290,7 +290,7 @@ def test_what_is_refused(tmp_path, pictures, model, here):
         run.create(tmp_path / "b", [pictures], model=model, quality=5)
     with pytest.raises(MismatchError, match=r"is made with quality 4\.0, not 2"):
         run.create(tmp_path / "a", model=model, quality=2)
-    with pytest.raises(MismatchError, match="made with model small-1 .* not with default-1"):
+    with pytest.raises(MismatchError, match="made with model small-1 .* not with default-2"):
         run.create(tmp_path / "a", model="default")
     write(tmp_path / "a" / "shard-00000.lats", [record("a")])
     with pytest.raises(MismatchError, match="was written by a model with hash 0123456789abcdef"):

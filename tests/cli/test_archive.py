@@ -213,7 +213,7 @@ def test_an_empty_folder_leaves_nothing(tmp_path, monkeypatch, capsys):
 def test_wrong_options_of_create_are_not_defects(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert pylatent("archive", "create", "a", "photos", "-q", "99") == 2
-    assert capsys.readouterr().err == "pylatent: --quality: the quality must be from 1 to 8 for default-1, got 99\n"
+    assert capsys.readouterr().err == "pylatent: --quality: the quality must be from 1 to 8 for default-2, got 99\n"
 
 
 def test_what_could_not_be_searched_is_told(tmp_path, monkeypatch, capsys):
