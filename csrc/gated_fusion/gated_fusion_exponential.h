@@ -62,10 +62,10 @@ inline void exponential(const Floats& x, Floats& out) {
   out = _mm512_scalef_ps(_mm512_fmadd_ps(_mm512_mul_ps(power, rest), p, power), n);  // rounds n down
 }
 
-inline Floats divide(const Floats& a, const Floats& b) {
+inline void divide(const Floats& a, const Floats& b, Floats& out) {
   const __m512 wide = reinterpret_cast<const __m512&>(b), near = _mm512_rcp14_ps(wide);
   const __m512 rest = _mm512_fnmadd_ps(wide, near, _mm512_set1_ps(1.0f));
-  return a * Floats(_mm512_fmadd_ps(near, rest, near));
+  out = a * Floats(_mm512_fmadd_ps(near, rest, near));
 }
 #else
 // With magic added, the low bits of t hold the nearest integer n to -x / ln 2; exp(-x) = 2^n exp(-x - n ln 2), the
@@ -89,7 +89,7 @@ inline void exponential(const Floats& x, Floats& out) {
   out = p * scale;
 }
 
-inline Floats divide(const Floats& a, const Floats& b) { return a / b; }
+inline void divide(const Floats& a, const Floats& b, Floats& out) { out = a / b; }
 #endif
 
 inline void exponential(const Doubles& x, Doubles& out) {
@@ -117,7 +117,7 @@ inline void exponential(const Doubles& x, Doubles& out) {
   out = p * scale;
 }
 
-inline Doubles divide(const Doubles& a, const Doubles& b) { return a / b; }
+inline void divide(const Doubles& a, const Doubles& b, Doubles& out) { out = a / b; }
 
 }  // namespace
 }  // namespace pylatent::gated_fusion

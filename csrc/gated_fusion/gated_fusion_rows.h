@@ -48,7 +48,8 @@ void forward_block(const F* u, const F* v, const F* bias_u, const F* bias_v, F* 
     exponential(x, e);
     get(y, u + i);
     get(bias, bias_u + i);
-    put(result + i, divide(y + bias, F(1) + e));
+    divide(y + bias, F(1) + e, x);
+    put(result + i, x);
   }
 }
 
@@ -56,10 +57,10 @@ template <class F>
 void backward_block(const F* grad, const F* out, const F* gate, F* grad_u, F* grad_v, int n) {
   using V = typename Vector<F>::type;
   for (int i = 0; i < padded(n); i += int(sizeof(V) / sizeof(F))) {
-    V g, x, e, y;
+    V g, x, e, y, sigmoid;
     get(x, gate + i);
     exponential(x, e);
-    const V sigmoid = divide(V{} + F(1), F(1) + e);
+    divide(V{} + F(1), F(1) + e, sigmoid);
     get(g, grad + i);
     get(y, out + i);
     put(grad_u + i, g * sigmoid);

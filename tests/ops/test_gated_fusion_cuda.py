@@ -5,6 +5,7 @@ from __future__ import annotations
 import emulation
 import pytest
 import torch
+import torch.nn.functional as F
 from tolerances import assert_close
 
 from pylatent import _native
@@ -155,7 +156,11 @@ def test_graph_and_stream(device):
 
 
 def test_float32_is_as_exact_as_its_products(device):
-    """Split into two TF32 numbers, float32 keeps all but the last bits; as one it keeps eleven."""
+    """Split into two TF32 numbers, float32 keeps all but the last bits; as one it keeps eleven.
+
+    A tensor core cuts its sums off instead of rounding them: up to a unit in the last place of the largest partial sum
+    for each of its additions, three products of 256 / 8 steps.
+    """
     generator = torch.Generator().manual_seed(0)
     y, s = (torch.randn(1, 256, 4, 4, generator=generator) for _ in range(2))
     weight_y, weight_s = (torch.randn(16, 256, generator=generator) / 16 for _ in range(2))
@@ -166,7 +171,8 @@ def test_float32_is_as_exact_as_its_products(device):
         torch.backends.cuda.matmul.allow_tf32 = allow
         errors.append(float((gated_fusion(*inputs, backend="native").cpu() - expected).abs().max()))
     torch.backends.cuda.matmul.allow_tf32 = before
-    assert errors[0] < 3e-6
+    largest = max(float(F.conv2d(a.abs(), w.abs()[:, :, None, None]).max()) for a, w in ((y, weight_y), (s, weight_s)))
+    assert errors[0] < 3 * 256 / 8 * 2**-24 * largest
     assert errors[1] > 20 * errors[0]
 
 
