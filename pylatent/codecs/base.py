@@ -119,11 +119,11 @@ class Codec(CodecDefinition):
     def synthesize_bytes(self, latents: Latents) -> Tensor:
         """Quantised latents -> uint8 pixels (B, 3, H, W): what `synthesize` returns, rounded to 8 bits."""
         synthesis = None if self._coding is None else self._coding.synthesis
-        if synthesis is None:
-            return self.synthesize(latents).mul(255).round_().to(torch.uint8)
         check_latents(latents)
         height, width = latents.size
         with for_pixels(len(latents) * height * width):
+            if synthesis is None:
+                return self.synthesize(latents).mul(255).round_().to(torch.uint8)
             return synthesis(latents.y, latents.quality)[..., :height, :width]
 
     def forward(

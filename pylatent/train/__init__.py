@@ -1,1 +1,5 @@
-"""Training recipes; they need the extra `train`."""
+"""Training recipes; those of codecs and of classifiers need the extra `train`."""
+
+from pylatent import _lazy
+
+__getattr__, __dir__ = _lazy.names(__name__, {}, ("classifier", "context", "rd", "tables"))

@@ -38,8 +38,8 @@ def interrupted(delay, *arguments, number=signal.SIGINT):
 @pytest.fixture
 def photos(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (96, 128, 3)).astype(np.uint8)
-    for number in range(40):
-        Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
+    for number in range(400):
+        Image.fromarray(pixels).save(tmp_path / f"{number:03}.png")
     return tmp_path
 
 
@@ -126,10 +126,10 @@ def test_handlers_are_put_back():
 @pytest.mark.parametrize(
     ("redirection", "verb", "code", "message"),
     [
-        (">&-", "compress 00.png -o - --quiet", 1, "00.png: standard output: Bad file descriptor"),
+        (">&-", "compress 000.png -o - --quiet", 1, "000.png: standard output: Bad file descriptor"),
         (">&-", "models list", 1, "standard output: Bad file descriptor"),
         (">/dev/full", "models list", 1, "No space left on device"),
-        (">&-", "compress 00.png -o 00.lat --quiet", 0, ""),
+        (">&-", "compress 000.png -o 000.lat --quiet", 0, ""),
         ("<&-", "compress - -o x.lat", 1, "standard input: Bad file descriptor"),
         ("2>&-", "info none.lat", 1, ""),
     ],

@@ -46,6 +46,9 @@ class PixelCodec(nn.Module):
     def synthesize(self, latents):
         return (latents.levels[0] * (17 - 2 * latents.quality[0]) / 255).clamp(0, 1)
 
+    def synthesize_bytes(self, latents):
+        return self.synthesize(latents).mul(255).round().to(torch.uint8)
+
 
 def wave(height, width):
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
