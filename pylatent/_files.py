@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,8 @@ _PICTURES = re.compile(r"\.(avif|bmp|gif|jp2|jpe?g|p[bgnp]m|png|tga|tiff?|webp)"
 
 temporary_files: set[str] = set()
 """Those being written, for whoever ends the process without unwinding it."""
+_creating = threading.RLock()  # of a thread that may be interrupted while it holds it, by a handler that takes it
+
 
 
 def is_picture(path: Path) -> bool:
@@ -27,7 +30,8 @@ def is_lat(path: Path) -> bool:
 
 
 def remove_temporary_files() -> None:
-    """For whoever is about to end the process without unwinding it."""
+    """For whoever is about to end the process without unwinding it: no other thread creates one from here on."""
+    _creating.acquire()
     for path in tuple(temporary_files):
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -54,9 +58,10 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.tmp")
     descriptor = -1
     try:
-        temporary_files.add(str(temporary))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(temporary, flags, 0o666 if mode is None else stat.S_IMODE(mode))
+        with _creating:
+            temporary_files.add(str(temporary))
+            descriptor = os.open(temporary, flags, 0o666 if mode is None else stat.S_IMODE(mode))
         with open(descriptor, "wb") as file:
             descriptor = -1
             yield file

@@ -38,7 +38,7 @@ class Process:
             if self._process is None:
                 self._process = _start(self._command)
                 if self._killed:
-                    self._process.kill()
+                    self._process.terminate()
             stdin, stdout = self._process.stdin, self._process.stdout
             assert stdin is not None
             assert stdout is not None
@@ -58,16 +58,20 @@ class Process:
         assert process.stdout is not None
         with contextlib.suppress(OSError):
             process.stdin.close()
-        code = process.wait()
+        try:
+            code = process.wait(_PATIENCE if self._killed else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
         process.stdout.close()
         return code
 
     def kill(self) -> None:
-        """Ends the process, whatever it does, and any that would be started later."""
+        """Ends the process, whatever it does, and any that would be started later; a file half-written vanishes."""
         self._killed = True
         process = self._process
         if process is not None:
-            process.kill()
+            process.terminate()
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
@@ -96,7 +100,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 class Lines:
-    """The other side: lines that come in. When they end, so does the process, at once, whatever it does.
+    """The other side: lines that come in. When they end or SIGTERM comes, so does the process, whatever it does.
 
     Standard output is taken over for `say`; what else prints goes to standard error.
     """
@@ -107,6 +111,10 @@ class Lines:
         os.dup2(2, 1)
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
+        if sys.platform != "win32":  # where terminating a process asks nobody
+            # A thread of its own waits for it: this one may be in a kernel for long, and a handler would have to wait.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=self._await_termination, daemon=True).start()
 
     def take(self) -> str:
         """The next line; waits for it."""
@@ -122,5 +130,11 @@ class Lines:
         _files.remove_temporary_files()
         os._exit(_ENDED)
 
+    def _await_termination(self) -> None:
+        signal.sigwait({signal.SIGTERM})
+        _files.remove_temporary_files()
+        os._exit(_ENDED)
+
 
 _ENDED = 3
+_PATIENCE = 5.0  # seconds that a process is given to remove what it is writing
