@@ -18,7 +18,6 @@ temporary_files: set[str] = set()
 _creating = threading.RLock()  # of a thread that may be interrupted while it holds it, by a handler that takes it
 
 
-
 def is_picture(path: Path) -> bool:
     """Whether a folder's file is taken for a picture, by its extension."""
     return _PICTURES.fullmatch(path.suffix) is not None

@@ -110,11 +110,11 @@ class Lines:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
         if sys.platform != "win32":  # where terminating a process asks nobody
-            # A thread of its own waits for it: this one may be in a kernel for long, and a handler would have to wait.
+            # A thread waits for it, all others block it: a handler would have to wait for this one's kernels.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             threading.Thread(target=self._await_termination, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def take(self) -> str:
         """The next line; waits for it."""
