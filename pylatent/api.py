@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
-__all__ = ["compress", "decompress", "load"]
+__all__ = ["compress", "decode_image", "decompress", "load"]
 
 _BPP_TOLERANCE = math.log(1.005)
 _PSNR_TOLERANCE = 0.02  # dB
@@ -126,14 +126,33 @@ def decompress(
     Raises FormatError for damaged bytes, ModelError for a model that is not installed, MismatchError for another model
     than the writer's or one that computes something else, OSError.
     """
-    if device is not None and not isinstance(model, str | os.PathLike | None):
-        raise ValueError("`device` is for named models: move the codec with `.to(device)` before")
     file = _file(data)
     with _threads(threads), torch.no_grad():
-        codec = _decoder(file, model, str(device or "cpu"))
+        codec = _decoder(file, model, device)
         if as_tensor:
             return codec.decompress([file.stream])[0].cpu()
         return images.to_image(codec.decompress_bytes([file.stream])[0])
+
+
+def decode_image(
+    input: Source | torch.Tensor,
+    *,
+    model: str | os.PathLike[str] | Codec | None = None,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> torch.Tensor:
+    """A `.lat` file as torchvision's `decode_image` gives pictures: a uint8 tensor (3, H, W) on the CPU.
+
+    input: a path, bytes of any kind, a uint8 tensor (N,) of them, or a file that is open in binary mode. The rest, and
+    what it raises, as for `decompress`.
+    """
+    if isinstance(input, torch.Tensor):
+        if input.dtype != torch.uint8 or input.dim() != 1:
+            raise TypeError(f"`input` must be a uint8 tensor (N,), got {input.dtype} {tuple(input.shape)}")
+        input = input.cpu().numpy().tobytes()
+    file = _file(input)
+    with _threads(threads), torch.no_grad():
+        return _decoder(file, model, device).decompress_bytes([file.stream])[0].cpu()
 
 
 def _file(data: Source) -> LatFile:
@@ -149,10 +168,12 @@ def _threads(count: int | None) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if count is None else using(count)
 
 
-def _decoder(file: LatFile, model: str | os.PathLike[str] | Codec | None, device: str) -> Codec:
+def _decoder(file: LatFile, model: str | os.PathLike[str] | Codec | None, device: str | torch.device | None) -> Codec:
     if model is None:
-        return zoo.find(file.model, file.model_hash, device=device)
-    codec = zoo.shared(model, device=device) if isinstance(model, str | os.PathLike) else model
+        return zoo.find(file.model, file.model_hash, device=str(device or "cpu"))
+    if device is not None and not isinstance(model, str | os.PathLike):
+        raise ValueError("`device` is for named models: move the codec with `.to(device)` before")
+    codec = zoo.shared(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
     found = codec.fingerprint()[:HASH_BYTES]
     if found != file.model_hash:
         raise MismatchError(

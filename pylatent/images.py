@@ -28,6 +28,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from pylatent._files import write_bytes
 from pylatent._threads import for_pixels
+from pylatent.coding.container import MAGIC
 from pylatent.errors import ImageError
 from pylatent.picture_formats import format_of
 
@@ -100,6 +101,8 @@ _limit = threading.Lock()
 
 
 def _open(data: bytes, name: str, max_pixels: int | None) -> Image.Image:
+    if data.startswith(MAGIC):  # our plugin would decode it, to be coded once more with another loss
+        raise ImageError(f"{name}: this is a .lat file already: `pylatent decompress` makes a picture of it")
     with _limit:  # Pillow has but a global one
         limit = Image.MAX_IMAGE_PIXELS
         try:

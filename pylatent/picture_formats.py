@@ -14,7 +14,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     """Pillow's name of the format that `path` asks for by its extension; raises ImageError if it cannot be written."""
     extension = Path(path).suffix.lower()
     found = Image.registered_extensions().get(extension)
-    if found is None or found not in Image.SAVE:
+    if found is None or found not in Image.SAVE or extension == ".lat":  # which Pillow writes by our plugin
         shown = f"the extension '{extension}'" if extension else "a name without extension"
         raise ImageError(f"{os.fspath(path)}: {shown} names no picture format that can be written; .png always works")
     return found

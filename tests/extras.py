@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("compressai", "torchvision", "timm", "pyarrow", "ray")
+PACKAGES = ("compressai", "torchvision", "timm", "pyarrow", "ray", "imageio", "datasets")
 
 
 def extra(module: str) -> ModuleType:

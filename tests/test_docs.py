@@ -27,10 +27,14 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
-ELSEWHERE = {"README.md": "tests/test_readme.py", "docs/archives.md": "tests/archive/test_archive_docs.py"}
+ELSEWHERE = {
+    "README.md": "tests/test_readme.py",
+    "docs/archives.md": "tests/archive/test_archive_docs.py",
+    "docs/pillow.md": "tests/test_pillow.py",
+}
 NOT_RUN = {"needs a GPU": r"cuda|\bGPU\b", "trains for hours": r"\btrain\b", "needs CompressAI": "EntropyBottleneck"}
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.M | re.S)
-PACKAGES = "archive codecs coding compat entropy evaluation images layers ops refine tasks train zoo".split()  # noqa: SIM905
+PACKAGES = "archive codecs coding compat entropy evaluation images layers ops pillow refine tasks train zoo".split()  # noqa: SIM905
 NAMES = re.compile(r"(?<![/\w.-])pylatent((?:\.[A-Za-z_]\w*)+)")
 SHORT_NAMES = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+)(?!\.?\w*[*/])")
 COMMAND = re.compile(r"^(?:    (?=pylatent )|(?=pylatent ))(.*)$|`(pylatent [^`]*)`", re.M)

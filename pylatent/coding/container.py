@@ -29,6 +29,7 @@ INEXACT = 128  # added to the number of sections
 QUALITY_STEPS = 64
 MAX_QUALITY = 255
 MAX_NAME = 64
+HEAD_BYTES = len(MAGIC) + 2 + MAX_NAME + HASH_BYTES + 5 * (4 + MAX_SECTIONS)  # at most, up to the sections' lengths
 
 _VARINT_LIMIT = (1 << 32) - 1
 _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -108,22 +109,9 @@ class LatFile:
     def from_bytes(cls, data: bytes) -> LatFile:
         """Reads a whole file; raises FormatError that says what is wrong and at which byte."""
         cursor = Cursor(data)
-        _read_magic(cursor)
-        version = cursor.take(1, "the format version")[0]
-        if version != VERSION:
-            raise FormatError(
-                f"byte {len(MAGIC)}: .lat format version {version}, but this pylatent reads version {VERSION}: "
-                "the file is damaged, or needs a newer pylatent"
-            )
-        length = cursor.take(1, "the length of the model name")[0]
-        if not 1 <= length <= MAX_NAME:
-            raise FormatError(f"byte {cursor.at - 1}: the model name must have 1..{MAX_NAME} bytes, not {length}")
-        name = cursor.take(length, "the model name")
-        if not _NAME.fullmatch(name):
-            raise FormatError(f"byte {cursor.at - length}: {name!r} is not a model name")
-        model_hash = cursor.take(HASH_BYTES, "the model hash")
+        model, model_hash = _read_model(cursor)
         stream = _read_record(cursor, zlib.crc32(cursor.data[: cursor.at]))
-        return cls(name.decode(), model_hash, stream)
+        return cls(model, model_hash, stream)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> LatFile:
@@ -133,6 +121,24 @@ class LatFile:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the file, whole or not at all."""
         write_bytes(path, self.to_bytes())
+
+
+@dataclass(frozen=True)
+class LatHead:
+    """What the first `HEAD_BYTES` of a `.lat` file say, which no checksum covers: model, (height, width), quality."""
+
+    model: str
+    model_hash: bytes
+    size: tuple[int, int]
+    quality: float | None
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LatHead:
+        """Reads the beginning of a file; raises FormatError."""
+        cursor = Cursor(data)
+        model, model_hash = _read_model(cursor)
+        size, steps, _, _ = _read_head(cursor)
+        return cls(model, model_hash, size, steps / QUALITY_STEPS if steps else None)
 
 
 def check_model_name(name: str) -> None:
@@ -205,6 +211,24 @@ def _read_magic(cursor: Cursor) -> None:
         )
     else:
         raise FormatError(f"byte 0: not a .lat file: it begins {data[:6].hex(' ')} instead of {MAGIC.hex(' ')}")
+
+
+def _read_model(cursor: Cursor) -> tuple[str, bytes]:
+    """What precedes the record of a file: the model's name and hash."""
+    _read_magic(cursor)
+    version = cursor.take(1, "the format version")[0]
+    if version != VERSION:
+        raise FormatError(
+            f"byte {len(MAGIC)}: .lat format version {version}, but this pylatent reads version {VERSION}: "
+            "the file is damaged, or needs a newer pylatent"
+        )
+    length = cursor.take(1, "the length of the model name")[0]
+    if not 1 <= length <= MAX_NAME:
+        raise FormatError(f"byte {cursor.at - 1}: the model name must have 1..{MAX_NAME} bytes, not {length}")
+    name = cursor.take(length, "the model name")
+    if not _NAME.fullmatch(name):
+        raise FormatError(f"byte {cursor.at - length}: {name!r} is not a model name")
+    return name.decode(), cursor.take(HASH_BYTES, "the model hash")
 
 
 def _read_record(cursor: Cursor, crc: int) -> Bitstream:

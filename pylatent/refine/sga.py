@@ -21,7 +21,7 @@ from pylatent._threads import for_pixels
 from pylatent.codecs.latents import Latents
 from pylatent.codecs.rounding import Rounding, straight_through, uniform_noise
 from pylatent.errors import ModelError
-from pylatent.ops import sga_sample
+from pylatent.ops.sga_sample import sga_sample
 from pylatent.refine.objective import TrueLoss, relaxed_loss, true_loss
 from pylatent.refine.schedule import Annealing
 
