@@ -14,30 +14,30 @@ namespace {
 using Int32 = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using Int64 = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 
-Layer make_layer(const Int32& weight, const Int64& bias, int64_t stride, int64_t padding, int64_t output_padding,
-                 bool transposed, int32_t slope) {
+LayerWeights make_layer(const Int32& weight, const Int64& bias, int64_t stride, int64_t padding, int64_t output_padding,
+                        bool transposed, int32_t slope) {
   check_equal("dimensions of weight", weight.ndim(), 4);
   const int inputs = transposed ? 0 : 1;
-  const LayerShape shape{weight.shape(inputs),
-                         weight.shape(1 - inputs),
-                         weight.shape(2),
-                         weight.shape(3),
-                         stride,
-                         padding,
-                         output_padding,
-                         transposed};
+  const ConvShape shape{weight.shape(inputs),
+                        weight.shape(1 - inputs),
+                        weight.shape(2),
+                        weight.shape(3),
+                        stride,
+                        padding,
+                        output_padding,
+                        transposed};
   check_equal("size of bias", bias.size(), shape.outputs);
-  return Layer(shape, weight.data(), bias.data(), slope);
+  return {shape, {weight.data(), weight.data() + weight.size()}, {bias.data(), bias.data() + bias.size()}, slope};
 }
 
 Network make(const py::list& layers) {
-  std::vector<Layer> made;
+  std::vector<LayerWeights> made;
   for (const py::handle& item : layers) {
     const auto [weight, bias, stride, padding, output_padding, transposed, slope] =
         item.cast<std::tuple<Int32, Int64, int64_t, int64_t, int64_t, bool, int32_t>>();
     made.push_back(make_layer(weight, bias, stride, padding, output_padding, transposed, slope));
   }
-  return Network(std::move(made));
+  return Network(made);
 }
 
 bool run(const Network& network, uintptr_t values, int64_t batch, int64_t channels, int64_t height, int64_t width,
@@ -49,7 +49,6 @@ bool run(const Network& network, uintptr_t values, int64_t batch, int64_t channe
 }  // namespace
 
 void bind(py::module_& m) {
-  m.def("exact_variants", &variants, "the kernels of exact networks that this machine can run, the fastest last");
   py::class_<Network>(m, "ExactNetwork")
       .def(py::init(&make), py::arg("layers"))
       .def("output_shape",

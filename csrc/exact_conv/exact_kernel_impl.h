@@ -1,8 +1,4 @@
-// The kernels on vectors of S, a SIMD policy (common/simd_scalar.h) with four operations more:
-//   load_pairs(p)    a pair of int16 per lane
-//   dot(sum, a, w)   sum + a[0] w[0] + a[1] w[1] per lane, for pairs of int16
-//   pair(p)          the pair at p in every lane
-//   multiply(a, b)   the lower 32 bits of each product
+// The kernels on vectors of S, the policies of integer_conv/conv_kernel_impl.h.
 #pragma once
 
 #include <algorithm>

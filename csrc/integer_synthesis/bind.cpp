@@ -16,33 +16,34 @@ using Int16 = py::array_t<int16_t, py::array::c_style>;
 using Int32 = py::array_t<int32_t, py::array::c_style>;
 
 // layers: (weight, bias, multiplier, multiplier of negative sums, skip, low, high, shuffle)
-Network make(int32_t largest, const py::list& layers) {
+Synthesis make(int32_t largest, const py::list& layers) {
   std::vector<Layer> made;
   for (const py::handle& item : layers) {
     const auto [weight, bias, multiplier, negative, skip, low, high, shuffle] =
         item.cast<std::tuple<Int16, Int32, Int32, Int32, bool, int32_t, int32_t, int64_t>>();
     check_equal("dimensions of weight", weight.ndim(), 4);
-    const LayerShape shape{weight.shape(1), weight.shape(0), weight.shape(2), shuffle, skip, low, high};
-    check_equal("width of a kernel", weight.shape(3), shape.kernel);
-    check_equal("size of bias", bias.size(), shape.outputs);
-    check_equal("size of multiplier", multiplier.size(), shape.outputs);
-    check_equal("size of multiplier of negative sums", negative.size(), shape.outputs);
-    made.emplace_back(shape, weight.data(), bias.data(), multiplier.data(), negative.data(),
-                      made.size() + 1 == layers.size());
+    const int64_t kernel = weight.shape(2);
+    if (kernel != 1) check_equal("size of a kernel", kernel, 3);
+    check_equal("width of a kernel", weight.shape(3), kernel);
+    check_equal("size of bias", bias.size(), weight.shape(0));
+    check_equal("size of multiplier", multiplier.size(), weight.shape(0));
+    check_equal("size of multiplier of negative sums", negative.size(), weight.shape(0));
+    const ConvShape shape{weight.shape(1), weight.shape(0), kernel, kernel, 1, kernel / 2, 0, false};
+    const Follow follow{shuffle, skip, low, high, made.size() + 1 == layers.size(), false};
+    made.emplace_back(shape, follow, kernel == 3, weight.data(), bias.data(), multiplier.data(), negative.data());
   }
-  return Network(largest, std::move(made));
+  return Synthesis(largest, std::move(made));
 }
 
 }  // namespace
 
 void bind(py::module_& m) {
-  m.def("integer_variants", &variants, "the kernels of integer syntheses that this machine can run, the fastest last");
-  py::class_<Network>(m, "IntegerSynthesis")
+  py::class_<Synthesis>(m, "IntegerSynthesis")
       .def(py::init(&make), py::arg("largest"), py::arg("layers"))
       .def(
           "run",
-          [](const Network& network, uintptr_t latents, int64_t batch, int64_t channels, int64_t height, int64_t width,
-             uintptr_t gains, uintptr_t pixels, int threads, int variant) {
+          [](const Synthesis& network, uintptr_t latents, int64_t batch, int64_t channels, int64_t height,
+             int64_t width, uintptr_t gains, uintptr_t pixels, int threads, int variant) {
             check_equal("channels", channels, network.inputs());
             network.run(reinterpret_cast<const float*>(latents), batch, {height, width},
                         reinterpret_cast<const int32_t*>(gains), reinterpret_cast<uint8_t*>(pixels), threads, variant);

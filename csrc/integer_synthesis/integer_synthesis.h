@@ -6,18 +6,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "integer_synthesis/synthesis_layer.h"
-#include "integer_synthesis/synthesis_rows.h"
+#include "integer_conv/conv_layer.h"
 
 namespace pylatent::integers {
 
-// Names of the sets of kernels that this machine and PYLATENT_SIMD allow, the fastest last.
-std::vector<const char*> variants();
-
-class Network {
+class Synthesis {
  public:
   // largest: what the inputs of the first layer are clamped to. Throws std::invalid_argument if layers do not fit.
-  Network(int32_t largest, std::vector<Layer> layers);
+  Synthesis(int32_t largest, std::vector<Layer> layers);
 
   int64_t inputs() const { return layers_.front().shape.inputs; }
   // Pixels along a side of a latent's cell.
@@ -29,8 +25,7 @@ class Network {
            int variant) const;
 
  private:
-  void run_one(const float* latents, Size size, const int32_t* gains, uint8_t* pixels, const Kernels& kernels,
-               int threads) const;
+  void run_one(const float* latents, Size size, const int32_t* gains, uint8_t* pixels, int threads, int variant) const;
 
   int32_t largest_;
   std::vector<Layer> layers_;

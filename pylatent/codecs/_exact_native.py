@@ -33,7 +33,7 @@ def why_not_native(values: Tensor, layers: Sequence[ExactLayer] = ()) -> str | N
 
 def variants() -> list[str]:
     """The kernels that this machine and PYLATENT_SIMD allow, the fastest last."""
-    return list(_native.core().exact_variants())
+    return list(_native.core().integer_variants())
 
 
 def pack(layers: Sequence[ExactLayer]) -> Any:

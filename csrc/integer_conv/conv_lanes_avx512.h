@@ -1,14 +1,21 @@
-// The lanes of the kernels for AVX-512; D gives the products.
+// The lanes of the kernels for AVX-512, with and without VNNI.
 #pragma once
 
-#include "exact_conv/exact_lanes_avx512.h"
+#include <cstring>
+
+#include "common/simd_avx512.h"
 
 namespace pylatent::integers {
 namespace {
 
-template <class D>
-struct Lanes512 : D {
-  using I = __m512i;
+struct Lanes512 : Avx512 {
+  static I load_pairs(const int16_t* p) { return _mm512_loadu_si512(p); }
+  static I pair(const int16_t* p) {
+    int32_t both;
+    std::memcpy(&both, p, sizeof both);
+    return _mm512_set1_epi32(both);
+  }
+  static I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
   static I multiply_high(I s, I m) {
     const I half = _mm512_set1_epi64(INT64_C(1) << 31);
     const I even = _mm512_add_epi64(_mm512_mul_epi32(s, m), half);
@@ -30,6 +37,16 @@ struct Lanes512 : D {
   static H add_h(H a, H b) { return _mm512_add_epi16(a, b); }
   static H subtract_h(H a, H b) { return _mm512_sub_epi16(a, b); }
 };
+
+struct LanesMadd512 : Lanes512 {
+  static I dot(I sum, I a, I w) { return add(sum, _mm512_madd_epi16(a, w)); }
+};
+
+#ifdef __AVX512VNNI__
+struct LanesVnni512 : Lanes512 {
+  static I dot(I sum, I a, I w) { return _mm512_dpwssd_epi32(sum, a, w); }
+};
+#endif
 
 }  // namespace
 }  // namespace pylatent::integers

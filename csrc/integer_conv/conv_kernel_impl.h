@@ -1,4 +1,8 @@
-// The kernels on vectors of S, lanes of exact_conv with some operations more:
+// The kernels on vectors of S, a SIMD policy (common/simd_scalar.h) with some operations more:
+//   load_pairs(p)             a pair of int16 per lane
+//   dot(sum, a, w)            sum + a[0] w[0] + a[1] w[1] per lane, for pairs of int16
+//   pair(p)                   the pair at p in every lane
+//   multiply(a, b)            the lower 32 bits of each product
 //   multiply_high(s, m)       (s m + 2^31) >> 32, for m >= 0
 //   by_sign(s, a, b)          a where s < 0, else b
 //   load_short, store_short   `width` int16
@@ -9,13 +13,14 @@
 #include <cstdint>
 
 #include "common/unroll.h"
-#include "integer_synthesis/synthesis_kernel.h"
+#include "integer_conv/conv_kernel.h"
 
 namespace pylatent::integers {
 namespace {
 
+// V vectors of sums of kRows rows, from output `first` of the block on.
 template <class S, int V>
-void multiply_rows(const Product& product, const int16_t* const (&a)[kRows], int first, int32_t* out) {
+void multiply_rows(const Product& product, const int16_t* const* rows, int first, int32_t* out) {
   using I = typename S::I;
   I sums[kRows][V];  // in registers
   PYLATENT_UNROLL
@@ -25,17 +30,22 @@ void multiply_rows(const Product& product, const int16_t* const (&a)[kRows], int
   }
   const int16_t* weights = product.weights + 2 * first;
   const int64_t stride = 2 * product.units * kUnit;
-  for (int64_t channel = 0; channel < product.channels; channel += 2) {
-    I w[V];
+  for (int64_t tap = 0; tap < product.taps; ++tap) {
+    const int16_t* a[kRows];
     PYLATENT_UNROLL
-    for (int v = 0; v < V; ++v) w[v] = S::load_pairs(weights + 2 * v * S::width);
-    PYLATENT_UNROLL
-    for (int m = 0; m < kRows; ++m) {
-      const I pair = S::pair(a[m] + channel);
+    for (int m = 0; m < kRows; ++m) a[m] = rows[tap * product.count + m];
+    for (int64_t channel = 0; channel < product.channels; channel += 2) {
+      I w[V];
       PYLATENT_UNROLL
-      for (int v = 0; v < V; ++v) sums[m][v] = S::dot(sums[m][v], pair, w[v]);
+      for (int v = 0; v < V; ++v) w[v] = S::load_pairs(weights + 2 * v * S::width);
+      PYLATENT_UNROLL
+      for (int m = 0; m < kRows; ++m) {
+        const I pair = S::pair(a[m] + channel);
+        PYLATENT_UNROLL
+        for (int v = 0; v < V; ++v) sums[m][v] = S::dot(sums[m][v], pair, w[v]);
+      }
+      weights += stride;
     }
-    weights += stride;
   }
   PYLATENT_UNROLL
   for (int m = 0; m < kRows; ++m) {
@@ -47,12 +57,10 @@ void multiply_rows(const Product& product, const int16_t* const (&a)[kRows], int
 // V vectors of sums at a time.
 template <class S, int V>
 void multiply(const Product& product) {
-  const int64_t width = product.units * kUnit;
-  for (int64_t row = 0; row < product.rows; row += kRows) {
-    const int16_t* a[kRows];
-    for (int m = 0; m < kRows; ++m) a[m] = product.a + std::min(row + m, product.rows - 1) * product.stride;
+  const int width = product.units * kUnit;
+  for (int64_t row = 0; row < product.count; row += kRows) {
     for (int first = 0; first < width; first += V * S::width) {
-      multiply_rows<S, V>(product, a, first, product.out + row * width);
+      multiply_rows<S, V>(product, product.rows + row, first, product.out + row * width);
     }
   }
 }
@@ -125,39 +133,48 @@ class Requantise {
         multiplier_(S::load(job.multiplier + first)),
         negative_(S::load(job.negative + first)),
         low_(S::set_int(job.low)),
-        high_(S::set_int(job.high)) {}
+        high_(S::set_int(job.high)),
+        job_(job),
+        place_(job.places[first / kUnit] + first % kUnit) {}
 
-  void operator()(typename S::I sum, const int16_t* skip, int16_t* out) const {
+  void operator()(typename S::I sum, int row, int64_t column) const {
     const typename S::I s = S::add(sum, bias_);
     typename S::I q = S::multiply_high(s, S::by_sign(s, negative_, multiplier_));
-    if (skip != nullptr) q = S::add(q, S::load_short(skip));
-    S::store_short(out, S::max(S::min(q, high_), low_));
+    if (job_.skip != nullptr) {
+      q = S::add(q, S::load_short(job_.skip + row * job_.skip_row + column * job_.skip_column + place_));
+    }
+    q = S::max(S::min(q, high_), low_);
+    const int64_t at = row * job_.out_row + column * job_.out_column + place_;
+    if (job_.wide != nullptr) {
+      S::store(job_.wide + at, q);
+    } else {
+      S::store_short(job_.out + at, q);
+    }
   }
 
  private:
   typename S::I bias_, multiplier_, negative_, low_, high_;
+  const Finish job_;
+  int64_t place_;
 };
 
 template <class S>
-void finish1(const Finish& job) {
+void finish_pixels(const Finish& job) {
   const int64_t width = job.units * kUnit;
   for (int first = 0; first < width; first += S::width) {
     const Requantise<S> requantise(job, first);
-    const int64_t place = job.places[first / kUnit] + first % kUnit;
     for (int64_t pixel = 0; pixel < job.columns; ++pixel) {
-      const int16_t* skip = job.skip == nullptr ? nullptr : job.skip + pixel * job.skip_column + place;
-      requantise(S::load(job.sums + pixel * width + first), skip, job.out + pixel * job.out_column + place);
+      requantise(S::load(job.sums + pixel * width + first), 0, pixel);
     }
   }
 }
 
 template <class S>
-void finish3(const Finish& job) {
+void finish_tiles(const Finish& job) {
   using I = typename S::I;
   const int64_t width = job.units * kUnit;
   for (int first = 0; first < width; first += S::width) {
     const Requantise<S> requantise(job, first);
-    const int64_t place = job.places[first / kUnit] + first % kUnit;
     for (int64_t tile = 0; tile < job.tiles; ++tile) {
       const int32_t* m = job.sums + tile * width + first;
       I half[2][4];  // A^T M
@@ -173,11 +190,7 @@ void finish3(const Finish& job) {
         const I* h = half[row];
         const I four[2] = {S::add(h[0], S::add(h[1], h[2])), S::subtract(S::subtract(h[1], h[2]), h[3])};
         for (int column = 0; column < columns; ++column) {
-          const int64_t pixel = 2 * tile + column;
-          const int16_t* skip =
-              job.skip == nullptr ? nullptr : job.skip + row * job.skip_row + pixel * job.skip_column + place;
-          int16_t* out = job.out + row * job.out_row + pixel * job.out_column + place;
-          requantise(S::template shift_right<2>(four[column]), skip, out);
+          requantise(S::template shift_right<2>(four[column]), row, 2 * tile + column);
         }
       }
     }

@@ -7,7 +7,7 @@
 #include <memory>
 #include <new>
 
-namespace pylatent::exact {
+namespace pylatent::integers {
 
 template <class T>
 struct FreeAligned {
@@ -26,4 +26,4 @@ Aligned<T> allocate(int64_t count) {
   return Aligned<T>(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T), std::align_val_t{64})));
 }
 
-}  // namespace pylatent::exact
+}  // namespace pylatent::integers

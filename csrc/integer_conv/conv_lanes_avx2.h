@@ -1,10 +1,22 @@
-#include "exact_conv/exact_lanes_avx2.h"
-#include "integer_synthesis/synthesis_kernel_impl.h"
+// The lanes of the kernels for AVX2.
+#pragma once
+
+#include <cstring>
+
+#include "common/simd_avx2.h"
 
 namespace pylatent::integers {
 namespace {
 
-struct Lanes : exact::Lanes256 {
+struct Lanes256 : Avx2 {
+  static I load_pairs(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static I pair(const int16_t* p) {
+    int32_t both;
+    std::memcpy(&both, p, sizeof both);
+    return _mm256_set1_epi32(both);
+  }
+  static I dot(I sum, I a, I w) { return add(sum, _mm256_madd_epi16(a, w)); }
+  static I multiply(I a, I b) { return _mm256_mullo_epi32(a, b); }
   static I multiply_high(I s, I m) {
     const I half = _mm256_set1_epi64x(INT64_C(1) << 31);
     const I even = _mm256_add_epi64(_mm256_mul_epi32(s, m), half);
@@ -29,8 +41,4 @@ struct Lanes : exact::Lanes256 {
 };
 
 }  // namespace
-
-// The sums of one unit fill 12 of the 16 registers.
-Kernels avx2_kernels() { return {multiply<Lanes, 2>, spread<Lanes>, finish3<Lanes>, finish1<Lanes>}; }
-
 }  // namespace pylatent::integers

@@ -1,10 +1,11 @@
-// The kernels of one SIMD level: what a layer does to some tiles of a row.
+// The kernels of one SIMD level: what a layer does to some tiles.
 //
-// A 3x3 convolution is Winograd's F(2x2, 3x3) in integers: a tile of 2x2 outputs takes 4x4 inputs d. With
+// A 3x3 convolution of stride 1 is Winograd's F(2x2, 3x3) in integers: a tile of 2x2 outputs takes 4x4 inputs d. With
 //   spread    V = B^T d B                         (16 numbers of 16 bits a channel: inputs have 14)
 //   multiply  M = sum over channels of U V        (for each of the 16 positions; U is 4 G w G^T)
 //   finish    4 S = A^T M A
-// every step is exact modulo 2^32, and 4 S is below 2^31. A 1x1 convolution is one position, and a pixel its tile.
+// every step is exact modulo 2^32, and 4 S is below 2^31. Of any other convolution a tile is a pixel, and a product the
+// sum over all taps.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,18 @@ namespace pylatent::integers {
 constexpr int kUnit = 16;       // output channels come in units
 constexpr int kMostUnits = 4;   // of a block
 constexpr int kRows = 6;        // of a product; with four units they fill 24 vectors of 16 sums
-constexpr int kPositions = 16;  // of a 3x3 layer's tile
+constexpr int kPositions = 16;  // of a tile of F(2x2, 3x3)
 constexpr int kPad = 32;        // activations have channels in multiples of this
 
-// out[row][output] = the sum over channels of a[row stride + channel] times the block's weight, modulo 2^32.
+// out[row][output] = the sum over taps and channels of rows[tap][row][channel] times a weight, modulo 2^32.
 struct Product {
-  const int16_t* a;
-  int64_t stride, rows;    // of the last group of kRows, those beyond `rows` are not read, but written
+  const int16_t* const* rows;  // [tap][row]
+  int64_t count;               // of rows, a multiple of kRows
+  int64_t taps;
   int64_t channels;        // even
-  const int16_t* weights;  // [channel / 2][units * kUnit][channel % 2]
+  const int16_t* weights;  // [tap][channel / 2][units * kUnit][channel % 2]
   int units;
-  int32_t* out;  // (rows up to a multiple of kRows, units * kUnit)
+  int32_t* out;  // [row][units * kUnit]
 };
 
 // V of `tiles` tiles: v[position][tile][channel]. rows: the 4 rows of inputs, from the first tile's first column on.
@@ -35,18 +37,19 @@ struct Spread {
   int64_t position;  // of v, in elements
 };
 
-// From the sums of a block to activations.
+// From the sums of a block to activations, of a row of tiles.
 struct Finish {
   const int32_t* sums;     // [position][tile][units * kUnit]
   int64_t position;        // in elements
   int64_t tiles, columns;  // columns: pixels that there are, which may end within the last tile
-  int rows;                // of a 3x3 layer's tiles that there are, 1 or 2
+  int rows;                // of F(2x2, 3x3)'s tiles that there are, 1 or 2
   int units;
   const int32_t *bias, *multiplier, *negative;  // of the block
   int32_t low, high;
   const int16_t* skip;  // added: a pixel's activations, at the same place as `out` in its own rows; null for none
   int64_t skip_row, skip_column;
-  int16_t* out;  // of the first pixel
+  int16_t* out;   // of the first pixel
+  int32_t* wide;  // the same in 32 bits: one of the two is null
   int64_t out_row, out_column;
   const int64_t* places;  // where the units of the block lie from a pixel's `out` on
 };
@@ -54,8 +57,8 @@ struct Finish {
 struct Kernels {
   void (*multiply)(const Product&);
   void (*spread)(const Spread&);
-  void (*finish3)(const Finish&);
-  void (*finish1)(const Finish&);
+  void (*finish_tiles)(const Finish&);
+  void (*finish_pixels)(const Finish&);
 };
 
 Kernels scalar_kernels();

@@ -1,0 +1,68 @@
+// Exact networks whose activations stay small, as those of pictures do: in 16 bits, by the kernels of integer_conv.
+//
+// A layer takes inputs up to a limit that follows from its weights, so that no sum overflows; an activation that
+// reaches it ends the attempt. Results are those of the definition: halves round up, and a division by 2^10 after a
+// product with slope / 2^10 is one by 2^32 after a product with slope 2^12.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "exact_conv/exact_conv.h"
+#include "integer_conv/conv_layer.h"
+#include "integer_conv/conv_pipeline.h"
+#include "integer_conv/conv_variants.h"
+
+namespace pylatent::exact {
+
+// Layers of 16 bits. largest: of the inputs.
+struct SmallLayers {
+  int32_t largest;
+  std::vector<integers::Layer> layers;
+};
+
+// Nothing if some layer's weights or bias leave no room. limit: of the results, which reach it where they are too
+// large, or 0: they have 32 bits.
+std::optional<SmallLayers> small_layers(const std::vector<LayerWeights>& layers, int32_t limit);
+
+class SmallNetwork {
+ public:
+  static std::optional<SmallNetwork> make(const std::vector<LayerWeights>& layers);
+
+  // One image: values (channels, rows, columns of `input`) to the top left `sizes`.back() of the result. sizes: what of
+  // each layer's inputs, and of the result, is needed. False, and `out` unspecified, if values are not integers, or an
+  // activation is too large.
+  template <class T>
+  bool run(const double* values, Size input, const std::vector<Size>& sizes, T* out, int threads, int variant) const;
+
+  // write(row, int32_t values, pitch) instead of `out`.
+  template <class Write>
+  bool run_rows(const double* values, Size input, const std::vector<Size>& sizes, int threads, int variant,
+                Write&& write) const;
+
+ private:
+  explicit SmallNetwork(SmallLayers layers) : small_(std::move(layers)) {}
+  bool read_row(const double* values, Size input, int64_t row, int64_t columns, int16_t* out, int64_t pitch) const;
+
+  SmallLayers small_;
+};
+
+constexpr int64_t kPixels = 24;  // inputs at a time, for each thread
+
+template <class Write>
+bool SmallNetwork::run_rows(const double* values, Size input, const std::vector<Size>& sizes, int threads, int variant,
+                            Write&& write) const {
+  const int64_t columns = sizes.front().width;
+  const int64_t band = (kPixels + columns - 1) / columns * std::min(threads, 8);
+  integers::Pipeline pipeline(small_.layers, integers::kernels_of(variant), sizes, band, threads);
+  return pipeline.run<int32_t>(
+      [&](int64_t row, int16_t* to, int64_t pitch) { return read_row(values, input, row, columns, to, pitch); }, write,
+      [&](size_t layer, int64_t, int16_t* made, int64_t count) {
+        return integers::inside_limits(small_.layers[layer], made, count);
+      });
+}
+
+}  // namespace pylatent::exact

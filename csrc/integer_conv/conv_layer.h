@@ -1,0 +1,71 @@
+// One layer: its weights as the kernels read them, and where its outputs go.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "integer_conv/aligned.h"
+#include "integer_conv/conv_geometry.h"
+#include "integer_conv/conv_kernel.h"
+
+namespace pylatent::integers {
+
+// What follows the sums. shuffle: pixels along a side that an output becomes. skip: whether the inputs of the layer
+// before are added. together: a shuffled pixel's channels stay beside each other, for bytes to be made of them. wide:
+// results have 32 bits instead of 16, which only the last layer may.
+struct Follow {
+  int64_t shuffle;
+  bool skip;
+  int32_t low, high;
+  bool together, wide;
+};
+
+// Outputs of one phase that a product gives.
+struct Block {
+  int64_t first;    // of `Layer::bias` and its like, and of `Layer::units`
+  int64_t weights;  // of `Layer::weights`
+  int units;
+  int phase;
+};
+
+// A unit's place among the pixels and channels of an output.
+struct Unit {
+  int64_t row, column, channel;
+};
+
+// Results are (S m + 2^31) >> 32 of sums S of products and bias, where m is `multiplier`, or `negative` if S < 0.
+class Layer : public Geometry {
+ public:
+  // weight: as Geometry has them; bias, multiplier, negative: `outputs` each. tiled: by F(2x2, 3x3). Throws
+  // std::invalid_argument.
+  Layer(const ConvShape& shape, const Follow& follow, bool tiled, const int16_t* weight, const int32_t* bias,
+        const int32_t* multiplier, const int32_t* negative);
+
+  // Whether there is a tiled form, whose weights fit 16 bits.
+  static bool may_be_tiled(const ConvShape& shape, const int32_t* weight);
+
+  Follow follow;
+  bool tiled;
+  int64_t side;       // of a tile, in pixels
+  int64_t depth;      // inputs, made even
+  int64_t spread;     // pixels along a side that an output becomes in the activations
+  int64_t channels;   // of the activations
+  int64_t positions;  // of products: 16 of tiles, else 1
+  std::vector<Block> blocks;
+  std::vector<Unit> units;
+  std::vector<int32_t> bias, multiplier, negative;  // in whole units
+  Aligned<int16_t> weights;  // [block][position or tap][channel / 2][output of the block][channel % 2]
+
+  Size result_size(Size input) const {
+    const Size size = output_size(input);
+    return {size.height * spread / out_step, size.width * spread / out_step};
+  }
+  int64_t first_tap_row() const;
+  int64_t last_tap_row() const;
+
+ private:
+  std::vector<int64_t> place_units();
+  void pack(const Block& block, const std::vector<int64_t>& origins, const int16_t* weight);
+};
+
+}  // namespace pylatent::integers

@@ -1,0 +1,46 @@
+#include "integer_conv/conv_variants.h"
+
+#include "common/checks.h"
+#include "common/cpu.h"
+
+namespace pylatent::integers {
+namespace {
+
+struct Variant {
+  const char* name;
+  Kernels kernels;
+};
+
+std::vector<Variant> find_variants() {
+  std::vector<Variant> found{{"scalar", scalar_kernels()}};
+#ifdef PYLATENT_X86_SIMD
+  found.push_back({"sse2", sse2_kernels()});
+  if (simd_level() >= Simd::avx2) found.push_back({"avx2", avx2_kernels()});
+  if (simd_level() >= Simd::avx512) found.push_back({"avx512", avx512_kernels()});
+  if (simd_level() >= Simd::avx512 && has_vnni()) found.push_back({"avx512-vnni", vnni_kernels()});
+#endif
+  return found;
+}
+
+const std::vector<Variant>& available() {
+  static const std::vector<Variant> found = find_variants();
+  return found;
+}
+
+}  // namespace
+
+std::vector<const char*> variants() {
+  std::vector<const char*> names;
+  for (const Variant& variant : available()) names.push_back(variant.name);
+  return names;
+}
+
+int variant_number(int variant) {
+  const int count = static_cast<int>(available().size());
+  check_range("variant", variant, -1, count - 1);
+  return variant < 0 ? count - 1 : variant;
+}
+
+const Kernels& kernels_of(int variant) { return available()[static_cast<size_t>(variant_number(variant))].kernels; }
+
+}  // namespace pylatent::integers
