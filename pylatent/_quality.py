@@ -15,3 +15,8 @@ def check_quality(model: str, qualities: tuple[float, float] | None, quality: fl
     lowest, highest = qualities
     if not lowest <= quality <= highest:
         raise ValueError(f"the quality must be from {lowest:g} to {highest:g} for {model}, got {quality:g}")
+
+
+def spread(qualities: tuple[float, float] | None, step: int = 1) -> list[float | None]:
+    """Whole qualities from a model's lowest on, in steps of `step`; the one None of a model with a fixed rate."""
+    return [None] if qualities is None else [*map(float, range(round(qualities[0]), round(qualities[1]) + 1, step))]

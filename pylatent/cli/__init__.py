@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pylatent import _interrupt
-from pylatent.cli import archive, bench, classify, compress, config, decompress, info, models, train
+from pylatent.cli import archive, bench, classify, compare, compress, config, decompress, info, models, train
 from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, drop_output, show_warnings
 from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
@@ -48,6 +48,7 @@ app = typer.Typer(
 )
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
+app.command("compare")(compare.compare)
 app.command("info")(info.info)
 app.add_typer(archive.app, name="archive")
 app.add_typer(models.app, name="models")

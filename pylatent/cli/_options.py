@@ -26,6 +26,10 @@ Model = Annotated[str, typer.Option("--model", "-m", help="Name (`pylatent model
 Quality = Annotated[
     float | None, typer.Option("--quality", "-q", help="From 1 to 8 for the default model; fractions welcome.")
 ]
+Qualities = Annotated[
+    list[float] | None,
+    typer.Option("--quality", "-q", help="A quality; repeat for more; a spread over the model's by default."),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(

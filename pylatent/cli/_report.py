@@ -13,9 +13,10 @@ import typer
 
 from pylatent import _interrupt
 from pylatent._interrupt import INTERRUPTED as EXIT_INTERRUPTED
+from pylatent._text import bytes_text, count
 from pylatent.errors import PylatentError, PylatentWarning
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE"]
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "bytes_text", "count"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -126,19 +127,3 @@ def write_output(data: bytes) -> None:
         drop_output()
         error.filename = "standard output"
         raise
-
-
-def bytes_text(count: int) -> str:
-    """`912 B`, `23.4 kB`, `1.18 MB`: three digits."""
-    if count < 1000:
-        return f"{count} B"
-    for unit in ("kB", "MB", "GB"):
-        if count < 999_500:
-            return f"{count / 1000:.{3 - len(str(int(count / 1000)))}f} {unit}"
-        count = round(count / 1000)
-    return f"{count} TB"
-
-
-def count(number: int, what: str) -> str:
-    """`1 picture`, `2,000 pictures`."""
-    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -12,7 +12,7 @@ import typer
 from pylatent._files import write_bytes
 from pylatent.cli._check import check_device, check_model, check_writable
 from pylatent.cli._inputs import PICTURES, STREAM, find, read_picture, with_name
-from pylatent.cli._options import Device, MaxPixels, Model, RefineMethod, Threads
+from pylatent.cli._options import Device, MaxPixels, Model, Qualities, RefineMethod, Threads
 from pylatent.cli._progress import progress
 from pylatent.cli._refine import Refinement
 from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported, misused, need_extra
@@ -30,10 +30,7 @@ def evaluate(
     paths: Annotated[
         list[Path], typer.Argument(help="Pictures, folders of pictures, or - for standard input.", show_default=False)
     ],
-    quality: Annotated[
-        list[float] | None,
-        typer.Option("--quality", "-q", help="A quality; repeat for more; every whole one by default."),
-    ] = None,
+    quality: Qualities = None,
     model: Model = "default",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write every measurement here; - for standard output.")
@@ -41,6 +38,9 @@ def evaluate(
     plot_path: Annotated[
         Path | None,
         typer.Option("--plot", help="Write the rate-distortion plot here (.png, .svg, .pdf); needs matplotlib."),
+    ] = None,
+    html_path: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with plots and tables here; it fetches nothing.")
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Measure Pillow's JPEG and WebP too.")] = True,
     refine: Annotated[int, typer.Option(min=0, help="Measure the model with so many steps of refinement too.")] = 0,
@@ -58,6 +58,7 @@ def evaluate(
     """
     with failures_reported():
         check_writable("--json", json_path)
+        check_writable("--html", html_path)
         _check_plot(plot_path)
         refinement = Refinement.of_options(refine, refine_method)
         found = find(paths, PICTURES)
@@ -71,6 +72,7 @@ def evaluate(
         from rich.console import Console
 
         from pylatent import zoo
+        from pylatent._quality import spread
         from pylatent.cli._eval_tables import print_report
         from pylatent.evaluation.classical import JPEG, WEBP
         from pylatent.evaluation.report import evaluate as measure_all
@@ -80,9 +82,10 @@ def evaluate(
             torch.set_num_threads(threads)
         codec = zoo.load(model, device=device)
         anchors = (JPEG, WEBP) if baselines else ()
-        qualities = _qualities(codec.qualities, quality)
+        qualities = sorted(set(quality)) if quality else spread(codec.qualities)
         steps = len(qualities) * (2 if plan else 1) + len(anchors)
         done, failures = 0, len(found.failed)
+        thumbnails: list[bytes] = []
 
         def fail(source: Path, error: Exception) -> None:
             nonlocal failures
@@ -98,7 +101,7 @@ def evaluate(
 
             report = measure_all(
                 codec,
-                _pictures([source for source, _ in found.files], max_pixels, fail),
+                _pictures([source for source, _ in found.files], max_pixels, thumbnails, fail),
                 qualities,
                 baselines=anchors,
                 plan=plan,
@@ -112,6 +115,10 @@ def evaluate(
                 print(text, end="", flush=True)
             else:
                 write_bytes(json_path, text.encode())
+        if html_path is not None:
+            from pylatent.evaluation.html import report_page
+
+            write_bytes(html_path, report_page(report, thumbnails).encode())
         if plot_path is not None:
             _plot(report, plot_path, refine)
         if report.mismatches:
@@ -129,16 +136,15 @@ def _check_plot(path: Path | None) -> None:
     need_extra("matplotlib")
 
 
-def _qualities(range_: tuple[float, float] | None, asked: Sequence[float] | None) -> Sequence[float | None]:
-    if range_ is None:
-        return [None]
-    lowest, highest = range_
-    return sorted(set(asked)) if asked else [float(value) for value in range(round(lowest), round(highest) + 1)]
-
-
 def _pictures(
-    files: Sequence[Path], max_pixels: int | None, fail: Callable[[Path, Exception], None]
+    files: Sequence[Path],
+    max_pixels: int | None,
+    thumbnails: list[bytes],
+    fail: Callable[[Path, Exception], None],
 ) -> Iterator[tuple[str, Tensor]]:
+    """Names and pictures of those files that can be read; `thumbnails` gets a small JPEG file of each."""
+    from pylatent.evaluation.html import thumbnail
+
     nothing = True
     for file in files:
         try:
@@ -147,6 +153,7 @@ def _pictures(
             fail(file, error)
             continue
         nothing = False
+        thumbnails.append(thumbnail(picture))
         yield "-" if file == STREAM else file.name, picture
     if nothing:
         raise ImageError("there is no picture that could be measured")

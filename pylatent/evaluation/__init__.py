@@ -1,7 +1,7 @@
 """How good a codec is: distortion, Bjontegaard rates, classical baselines and whole-folder runs."""
 
 from pylatent.evaluation.bdrate import bd_rate
-from pylatent.evaluation.classical import JPEG, WEBP, ClassicalCodec
+from pylatent.evaluation.classical import AVIF, JPEG, WEBP, ClassicalCodec
 from pylatent.evaluation.distortion import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 
-__all__ = ["JPEG", "MS_SSIM_MIN_SIDE", "WEBP", "ClassicalCodec", "bd_rate", "ms_ssim", "psnr"]
+__all__ = ["AVIF", "JPEG", "MS_SSIM_MIN_SIDE", "WEBP", "ClassicalCodec", "bd_rate", "ms_ssim", "psnr"]

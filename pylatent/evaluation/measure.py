@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
 
@@ -71,17 +71,25 @@ def measure(
 ) -> Point:
     """`round_trip` as a point of the rate-distortion curve, with MS-SSIM where the picture is large enough."""
     trip = round_trip(codec, picture, quality, plan=plan, repeats=repeats)
+    return trip_point(trip, picture, quality)
+
+
+def trip_point(trip: RoundTrip, picture: Tensor, quality: float | None) -> Point:
+    """What `measure` gives for a round trip of the picture that has been made already."""
+    point = file_point(trip.data, trip.decoded, picture, quality)
+    return replace(point, encode_seconds=trip.encode_seconds, decode_seconds=trip.decode_seconds, exact=trip.exact)
+
+
+def file_point(data: bytes, decoded: Tensor, picture: Tensor, quality: float | None) -> Point:
+    """Size of a file of a (3, H, W) uint8 picture, and PSNR and MS-SSIM of what it decodes to."""
     pixels = picture.shape[1] * picture.shape[2]
     return Point(
         quality=quality,
         pixels=pixels,
-        nbytes=len(trip.data),
-        bpp=8 * len(trip.data) / pixels,
-        psnr=psnr(trip.decoded, picture),
-        ms_ssim=ms_ssim(trip.decoded, picture) if min(picture.shape[1:]) >= MS_SSIM_MIN_SIDE else None,
-        encode_seconds=trip.encode_seconds,
-        decode_seconds=trip.decode_seconds,
-        exact=trip.exact,
+        nbytes=len(data),
+        bpp=8 * len(data) / pixels,
+        psnr=psnr(decoded, picture),
+        ms_ssim=ms_ssim(decoded, picture) if min(picture.shape[1:]) >= MS_SSIM_MIN_SIDE else None,
     )
 
 

@@ -80,6 +80,16 @@ def test_plot(folder, models):
         assert image.format == "PNG"
 
 
+def test_html(folder, models):
+    assert run("photos", "-m", models / "tiny.safetensors", "-q", 1, "-q", 3, "--html", "report.html") == 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert page.count('src="data:image/jpeg;base64,') == page.count("<details>") == 2
+    for text in ("tiny-1", "2 pictures", "rgb_17x31.png", "WebP (Pillow, 4:2:0", "BD-rate"):
+        assert text in page
+    assert page.count("<svg") == page.count("</svg>") > 3
+
+
 def test_a_mismatch_fails_the_command(folder, models, monkeypatch, capsys):
     monkeypatch.setattr("pylatent.evaluation.measure.same_latents", lambda a, b: False)
     assert run("photos/rgb_17x31.png", "-m", models / "tiny.safetensors", "-q", 1, "--no-baselines") == 1
@@ -114,11 +124,12 @@ def test_standard_input(folder, models, capsys, monkeypatch):
         (["empty"], 1, "there are no pictures in the folder empty"),
         (["photos", "-q", 1, "--no-baselines", "--json", "no/such/folder.json"], 2, "there is no folder no/such"),
         (["photos", "--json", "photos"], 2, "--json photos: this is a folder"),
+        (["photos", "--html", "no/such.html"], 2, "--html no/such.html: there is no folder no"),
         (["photos", "--plot", "p.foo"], 2, "--plot must end in .png, .svg or .pdf, got p.foo"),
         (["photos", "--refine-method", "ssl"], 2, "--refine-method is for refinement"),
         (["photos/rgb_17x31.png", "--max-pixels", "526"], 1, "527 pixels are more than the limit of 526"),
     ],
-    ids=["quality", "missing", "empty", "unwritable", "folder", "plot", "refinement", "pixels"],
+    ids=["quality", "missing", "empty", "unwritable", "folder", "html", "plot", "refinement", "pixels"],
 )
 def test_failures_are_one_line(folder, models, capsys, arguments, code, message):
     (folder / "empty").mkdir()

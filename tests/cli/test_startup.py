@@ -33,6 +33,8 @@ print("CODE", code, *heavy)
         (["decompress", "new.png"], 1),
         (["decompress", "there.lat", "--model", "none"], 1),
         (["info", "none.lat"], 1),
+        (["compare", "none.png"], 1),
+        (["compare", "new.png", "--crop", "1"], 2),
         (["eval", "new.png", "--json", "no/such/file"], 2),
         (["eval", "new.png", "-q", "99"], 2),
         (["eval", "empty"], 1),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pylatent.evaluation import JPEG, WEBP, psnr
+from pylatent.evaluation import AVIF, JPEG, WEBP, psnr
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,9 @@ def picture():
     return torch.stack([wave, wave.flip(0), wave.roll(20, 1)]).clamp(0, 255).to(torch.uint8)
 
 
-@pytest.mark.parametrize("codec", [JPEG, WEBP], ids=lambda codec: codec.name)
+@pytest.mark.parametrize(
+    "codec", [each for each in (JPEG, WEBP, AVIF) if each.is_available], ids=lambda codec: codec.name
+)
 class TestClassical:
     def test_files_are_what_they_say(self, codec, picture):
         data = codec.compress(picture, 80)

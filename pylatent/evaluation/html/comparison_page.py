@@ -1,0 +1,138 @@
+"""The page of one picture: two of its versions under a slider, and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from pylatent import images
+from pylatent._text import bytes_text
+from pylatent.evaluation.comparison import Comparison, Rate, Version
+from pylatent.evaluation.curves import Curve, Point
+from pylatent.evaluation.html.page import (
+    document,
+    embedded,
+    legend,
+    ms_ssim_text,
+    psnr_text,
+    table,
+)
+from pylatent.evaluation.html.plot import ms_ssim_db_of, psnr_of, rate_plot
+
+OURS = ".lat"
+
+_VIEWER = """<section class="viewer" hidden>
+<div class="bar">
+<div class="rates" role="radiogroup" aria-label="File size"></div>
+<div class="zoom" role="group" aria-label="Zoom"><button data-zoom="out" aria-label="Zoom out">−</button
+><output>100 %</output><button data-zoom="in" aria-label="Zoom in">+</button
+><button data-zoom="fit">Fit</button><button data-zoom="full">1:1</button></div>
+</div>
+<div class="stage" tabindex="0" aria-label="The picture. Plus and minus zoom, 0 fits it in, arrow keys move it.">
+<div class="layer left"></div>
+<div class="layer right"></div>
+<div class="divider" role="slider" tabindex="0" aria-label="Where the left version ends and the right one begins"
+ aria-valuemin="0" aria-valuemax="100"><span></span></div>
+</div>
+<div class="sides"><label class="side left"><select aria-label="Left version"></select><span></span></label
+><label class="side right"><span></span><select aria-label="Right version"></select></label></div>
+</section>
+<noscript><p class="note">The slider needs JavaScript; the figures below do not.</p></noscript>"""
+
+
+def comparison_page(comparison: Comparison, name: str, note: str = "") -> str:
+    """The HTML file. `name` is the picture's; `note` says what of it is shown, if not all.
+
+    The original and the decoded .lat files are embedded without loss as WebP, the others as the very files, which the
+    browser decodes.
+    """
+    names = [OURS, *(baseline.name for baseline in comparison.baselines)]
+    curves = _curves(comparison)
+    max_bpp = max(point.bpp for curve in curves for point in curve)
+    plots = [
+        rate_plot(names, curves, psnr_of, "PSNR of RGB, dB", max_bpp),
+        rate_plot(names, curves, ms_ssim_db_of, "MS-SSIM, dB", max_bpp),
+    ]
+    _, height, width = comparison.picture.shape
+    facts = [f"{width} × {height} pixels", *([note] if note else []), f"model {comparison.model}"]
+    settings = ", ".join(baseline.describe() for baseline in comparison.baselines)
+    matched = ""
+    if names[1:]:
+        which = f"Each {_listed(names[1:])} is the smallest file of its kind that is no smaller than the .lat"
+        matched = f"{which} above it: {settings}. "
+    body = [
+        f"<header><h1>{escape(name)}</h1><p>{' · '.join(map(escape, facts))}</p></header>",
+        _VIEWER,
+        f'<section><h2>Rate and distortion</h2>{legend(names)}<div class="plots">{"".join(plots)}</div></section>',
+        f"<section><h2>Every file</h2>{_table(comparison)}",
+        f'<p class="note">{escape(matched)}The original and the .lat versions are embedded without loss, the others as '
+        "the files themselves. Sizes are those of whole files. MS-SSIM in dB is −10 log₁₀(1 − MS-SSIM).</p></section>",
+    ]
+    return document(f"{name} – pylatent compare", "\n".join(body), script="viewer.js", data=_data(comparison))
+
+
+def _versions(rate: Rate, comparison: Comparison) -> Iterator[tuple[str, str, Version]]:
+    """Name and media type of each version at a rate; ours has no type that browsers know."""
+    yield OURS, "", rate.ours
+    for baseline in comparison.baselines:
+        yield baseline.name, baseline.media_type, rate.others[baseline.name]
+
+
+def _curves(comparison: Comparison) -> list[Curve]:
+    lines: list[list[Point]] = [[] for _ in range(1 + len(comparison.baselines))]
+    for rate in comparison.rates:
+        for line, (_, _, version) in zip(lines, _versions(rate, comparison), strict=True):
+            line.append(version.point)
+    return [*lines]
+
+
+def _data(comparison: Comparison) -> dict[str, Any]:
+    """What the script shows."""
+    _, height, width = comparison.picture.shape
+    return {
+        "width": width,
+        "height": height,
+        "original": _lossless(comparison.picture),
+        "rates": [
+            {
+                "label": f"{rate.ours.point.bpp:.2f} bpp",
+                "versions": [
+                    {
+                        "name": name,
+                        "src": embedded(version.data, media_type) if media_type else _lossless(version.decoded),
+                        "facts": f"{bytes_text(len(version.data))} · {psnr_text(version.point.psnr)} dB",
+                    }
+                    for name, media_type, version in _versions(rate, comparison)
+                ],
+            }
+            for rate in comparison.rates
+        ],
+    }
+
+
+def _lossless(pixels: Any) -> str:
+    return embedded(images.to_bytes(images.to_image(pixels), "WEBP"), "image/webp")
+
+
+def _table(comparison: Comparison) -> str:
+    rows = []
+    for rate in comparison.rates:
+        for name, _, version in _versions(rate, comparison):
+            point = version.point
+            quality = "–" if point.quality is None else f"{point.quality:g}"
+            rows.append(
+                [
+                    escape(name) if name != OURS else f"<b>{OURS}</b>",
+                    quality,
+                    bytes_text(len(version.data)),
+                    f"{point.bpp:.3f}",
+                    psnr_text(point.psnr),
+                    ms_ssim_text(point),
+                ]
+            )
+    return table(["", "quality", "size", "bpp", "PSNR, dB", "MS-SSIM"], rows)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,127 @@
+"""The page of a set of pictures that `evaluate` measured: means, Bjontegaard rates, and every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from torch import Tensor
+
+from pylatent import images
+from pylatent._text import bytes_text, count
+from pylatent.evaluation.curves import BdRate, Curve, Point
+from pylatent.evaluation.html.page import (
+    document,
+    embedded,
+    legend,
+    ms_ssim_text,
+    percent_text,
+    psnr_text,
+    table,
+)
+from pylatent.evaluation.html.plot import psnr_of, rate_plot
+from pylatent.evaluation.report import PictureReport, Report
+
+
+def report_page(report: Report, thumbnails: Sequence[bytes]) -> str:
+    """The HTML file. `thumbnails`: a small JPEG file of each picture (`thumbnail`)."""
+    names = [report.model]
+    curves: list[Curve] = [report.mean]
+    if report.is_refined:
+        names.append("refined")
+        curves.append(report.refined_mean)
+    for baseline in report.baselines:
+        names.append(baseline.name)
+        curves.append(report.baseline_mean(baseline.name))
+    facts = count(len(report.pictures), "picture")
+    body = [f"<header><h1>{escape(report.model)}</h1><p>{facts} · hash {report.model_hash}</p></header>"]
+    if report.mismatches:
+        body.append(f'<p class="alarm">{report.mismatches} times decoding did not give what was encoded.</p>')
+    plot = rate_plot(names, curves, psnr_of, "PSNR of RGB, dB: mean of the pictures", _shown(report.mean))
+    body.append(f'<section><h2>Rate and distortion</h2>{legend(names)}<div class="plots one">{plot}</div></section>')
+    body.append(_bd_rates(report))
+    body.append(f"<section><h2>Means</h2>{_points(report.mean)}</section>")
+    if report.is_refined:
+        body.append(f"<section><h2>Means, refined</h2>{_points(report.refined_mean)}</section>")
+    body.append("<section><h2>Every picture</h2>")
+    body += [_picture(report, *each) for each in zip(report.pictures, thumbnails, strict=True)]
+    settings = "; ".join(baseline.describe() for baseline in report.baselines)
+    body.append(
+        f'<p class="note">Sizes are those of whole files. {escape(f"Beside it: {settings}." if settings else "")} '
+        "BD-rate: bits at equal PSNR; negative is fewer.</p></section>"
+    )
+    return document(f"{report.model} – pylatent eval", "\n".join(body))
+
+
+def thumbnail(picture: Tensor) -> bytes:
+    """A small JPEG file of a (3, H, W) uint8 picture."""
+    image = images.to_image(picture)
+    image.thumbnail((144, 144))
+    return images.to_bytes(image, "JPEG")
+
+
+def _bd_rates(report: Report) -> str:
+    if len(report.mean) < 2:
+        return ""
+    rows = [(report.model, baseline.name, report.bd_rate(baseline.name)) for baseline in report.baselines]
+    if report.is_refined:
+        rows.append(("refined", report.model, report.refined_bd_rate()))
+        rows += [("refined", each.name, report.refined_bd_rate(each.name)) for each in report.baselines]
+    if not rows:
+        return ""
+    cells = [[escape(who), escape(anchor), *_rates(rate, report)] for who, anchor, rate in rows]
+    head = ["", "against", "mean of the pictures", "of the mean curve"]
+    return f"<section><h2>Bits at equal PSNR</h2>{table(head, cells, text_columns=2)}</section>"
+
+
+def _rates(rate: BdRate, report: Report) -> list[str]:
+    of = f" ({rate.pictures} of {len(report.pictures)})" if rate.pictures < len(report.pictures) else ""
+    return [percent_text(rate.mean_of_pictures) + of, percent_text(rate.of_mean_curve)]
+
+
+def _points(curve: Curve) -> str:
+    def speed(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    rows = [
+        [
+            "–" if point.quality is None else f"{point.quality:g}",
+            bytes_text(round(point.nbytes)),
+            f"{point.bpp:.3f}",
+            psnr_text(point.psnr),
+            ms_ssim_text(point),
+            speed(point.encode_mps),
+            speed(point.decode_mps),
+        ]
+        for point in curve
+    ]
+    head = ["quality", "size", "bpp", "PSNR, dB", "MS-SSIM", "encoding, MP/s", "decoding, MP/s"]
+    return table(head, rows)
+
+
+def _picture(report: Report, picture: PictureReport, thumbnail: bytes) -> str:
+    names, curves = [report.model], [picture.curve]
+    if picture.refined:
+        names.append("refined")
+        curves.append(picture.refined)
+    names += picture.baselines
+    curves += picture.baselines.values()
+    image = f'<img alt="" src="{embedded(thumbnail, "image/jpeg")}">'
+    plot = rate_plot(names, curves, psnr_of, "PSNR of RGB, dB", _shown(picture.curve))
+    return (
+        f"<details><summary>{image}<span><b>{escape(picture.name)}</b> {picture.width} × {picture.height}"
+        f"<br>{_summary(picture.curve)}</span></summary>"
+        f'{legend(names)}<div class="plots one">{plot}</div>{_points(picture.curve)}</details>'
+    )
+
+
+def _summary(curve: Curve) -> str:
+    ends: tuple[Point, Point] = (curve[0], curve[-1])
+    if len(curve) == 1:
+        return f"{ends[0].bpp:.2f} bpp at {psnr_text(ends[0].psnr)} dB"
+    return " to ".join(f"{point.bpp:.2f} bpp at {psnr_text(point.psnr)} dB" for point in ends)
+
+
+def _shown(curve: Curve) -> float:
+    """Where the rate axis ends: baselines go on for much longer."""
+    return 1.15 * max(point.bpp for point in curve)

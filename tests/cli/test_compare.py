@@ -1,0 +1,93 @@
+"""The verb compare: the part of the picture, the page, and what it refuses."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pylatent import cli, zoo
+from pylatent.cli.compare import Part
+from pylatent.codecs import MeanScaleHyperprior
+
+PICTURES = Path(__file__).parents[1] / "data" / "pictures"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a.png and tiny.safetensors (qualities 1 to 4)."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PICTURES / "rgb_96x64.png", "a.png")
+    torch.manual_seed(1)
+    codec = MeanScaleHyperprior(6, 8, gains=4).eval()
+    codec.update()
+    zoo.save_codec(codec, tmp_path / "tiny.safetensors", name="tiny-1", card={})
+    return tmp_path
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["compare", "-m", "tiny.safetensors", *map(str, arguments)])
+    return caught.value.code or 0
+
+
+def held(path):
+    return json.loads(re.search(r'id="data">(.*?)</script>', Path(path).read_text(encoding="utf-8"))[1])
+
+
+def test_a_page(folder, capsys):
+    assert run("a.png") == 0
+    assert "a.png -> a.html" in capsys.readouterr().err
+    data = held("a.html")
+    assert (data["width"], data["height"], len(data["rates"])) == (96, 64, 2)  # qualities 1 and 3
+    assert [version["name"] for version in data["rates"][0]["versions"]][:3] == [".lat", "JPEG", "WebP"]
+    assert run("a.png") == 1
+    assert "a.html exists" in capsys.readouterr().err
+
+
+def test_a_part(folder, capsys):
+    assert run("a.png", "--crop", "40x30+5+6", "-q", 2, "-q", 1.5, "-o", "part.html") == 0
+    assert "a.png: from 5, 6, 40 × 30 of 96 × 64" in capsys.readouterr().err
+    data = held("part.html")
+    assert (data["width"], data["height"], len(data["rates"])) == (40, 30, 2)
+    assert "from 5, 6, 40 × 30 of 96 × 64" in Path("part.html").read_text(encoding="utf-8")
+
+
+def test_large_pictures_are_cropped_and_it_is_said():
+    large = torch.arange(3 * 2000 * 3000, dtype=torch.int32).view(3, 2000, 3000)
+    part, note = Part.parse(None).of(large)
+    assert 1_990_000 < part[0].numel() <= 2_000_000
+    assert part.shape[2] / part.shape[1] == pytest.approx(1.5, rel=0.01)
+    assert note == f"the middle, {part.shape[2]} × {part.shape[1]} of 3000 × 2000"
+    assert Part.parse("whole").of(large) == (large, "")
+    part, _ = Part.parse("1000x100").of(large)
+    assert torch.equal(part, large[:, 950:1050, 1000:2000])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["a.png", "--crop", "97x10"], 1, "a.png: --crop 97x10 is not inside the picture of 96x64 pixels"),
+        (["a.png", "--crop", "90x10+7+0"], 1, "--crop 90x10+7+0 is not inside the picture"),
+        (["a.png", "--crop", "0x10"], 2, "--crop must be 1200x800, 1200x800+100+50 or whole, got 0x10"),
+        (["a.png", "-q", "9"], 2, "the quality must be from 1 to 4 for tiny-1, got 9"),
+        (["none.png"], 1, "none.png: No such file or directory"),
+        (["tiny.safetensors"], 1, "tiny.safetensors: not a picture in a format that Pillow reads"),
+    ],
+    ids=["size", "corner", "nothing", "quality", "missing", "other"],
+)
+def test_failures_are_one_line(folder, capsys, arguments, code, message):
+    assert run(*arguments) == code
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "Traceback" not in shown
+    assert not list(folder.glob("*.html"))
+
+
+def test_a_mismatch_fails_the_command(folder, monkeypatch, capsys):
+    monkeypatch.setattr("pylatent.evaluation.measure.same_latents", lambda a, b: False)
+    assert run("a.png", "-q", 1) == 1
+    assert "a.png: 1 file did not decode to what was encoded" in capsys.readouterr().err
+    assert not Path("a.html").exists()
