@@ -4,6 +4,7 @@
 // (docs/cuda-without-a-gpu.md). Both headers define the same names:
 //
 //   bf16, f16, to_float(x), from_float<T>(x)            storage types; arithmetic is done in float
+//   to_floats(v), from_floats<T>(x, y)                  the same of two
 //   Global<T>, Shared<T>                                pointers; T const or not. p[i], p + n, if (p)
 //   global(pointer, count), dynamic_shared<T>(byte)     how they are made: on the host, in the kernel
 //   Vec<T, N>, load_vec<N>(p), store_vec(p, v)          4, 8 or 16 bytes at once, aligned to their size

@@ -35,6 +35,31 @@ __device__ __forceinline__ T from_float(float x) {
   }
 }
 
+// Two at once, in one instruction each way.
+template <class T>
+__device__ __forceinline__ Vec<float, 2> to_floats(const Vec<T, 2>& x) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    const uint32_t bits = bit_cast<uint32_t>(x);
+    return {{__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u)}};
+  } else if constexpr (std::is_same_v<T, f16>) {
+    return bit_cast<Vec<float, 2>>(__half22float2(__halves2half2(x[0], x[1])));
+  } else {
+    return x;
+  }
+}
+template <class T>
+__device__ __forceinline__ Vec<T, 2> from_floats(float first, float second) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    const __nv_bfloat162 both = __floats2bfloat162_rn(first, second);
+    return {{__low2bfloat16(both), __high2bfloat16(both)}};
+  } else if constexpr (std::is_same_v<T, f16>) {
+    const __half2 both = __floats2half2_rn(first, second);
+    return {{__low2half(both), __high2half(both)}};
+  } else {
+    return {{first, second}};
+  }
+}
+
 template <class T>
 using Global = T*;
 template <class T>

@@ -78,6 +78,15 @@ using std::min;
 
 namespace pylatent {
 
+template <class T>
+Vec<float, 2> to_floats(const Vec<T, 2>& x) {
+  return {{to_float(x[0]), to_float(x[1])}};
+}
+template <class T>
+Vec<T, 2> from_floats(float first, float second) {
+  return {{from_float<T>(first), from_float<T>(second)}};
+}
+
 // Fast maths is wrong by up to the bounds of the CUDA programming guide: so are these, by amounts that depend on the
 // bits.
 float fast_exp(float x);

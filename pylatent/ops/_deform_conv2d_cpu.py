@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pylatent import _native
 from pylatent.ops._deform_conv2d_blocks import GROUP, Block, blocks
-from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
+from pylatent.ops._deform_conv2d_sizes import Pair, coordinate_dtype, empty_output, sizes
 from pylatent.ops._products import product
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -85,14 +85,19 @@ def backward(
     needs_input, needs_offset, needs_weight, needs_mask = needed
     grads = _Gradients(
         empty_output(input, input.shape).zero_() if needs_input else input.new_empty(0),
-        offset.new_zeros(offset.shape if needs_offset or needs_mask else 0),
+        call.offset.new_zeros(offset.shape if needs_offset or needs_mask else 0),
         weight.new_zeros(weight.shape if needs_weight else 0),
-        offset.new_zeros(mask.shape if needs_mask and mask is not None else 0),
+        call.offset.new_zeros(mask.shape if needs_mask and mask is not None else 0),
     )
     if grad.numel() and input.numel():
         for block in blocks(call.n, _COLUMNS // 2 * call.threads):
             _backward_block(call, grad, input, weight, block, grads)
-    return grads if needs_offset else grads._replace(offset=offset.new_empty(0))
+    return (
+        grads.input,
+        grads.offset.to(offset.dtype) if needs_offset else offset.new_empty(0),
+        grads.weight,
+        grads.mask.to(offset.dtype if mask is None else mask.dtype),
+    )
 
 
 class _Gradients(NamedTuple):
@@ -159,11 +164,11 @@ class _Call:
         n = self.n = sizes(input, offset, weight, stride, padding, dilation)
         self.core = _native.core()
         self.threads = _native.thread_count()
-        self.dtype = offset.dtype
-        self.code = _native.DTYPE_CODES[offset.dtype]
+        self.dtype = coordinate_dtype(input.dtype)
+        self.code = _native.DTYPE_CODES[self.dtype]
         self.sizes = (n.height, n.width, *n.out, *n.kernel, *stride, *padding, *dilation)
-        self.offset = offset.contiguous()
-        self.mask = None if mask is None else mask.contiguous()
+        self.offset = offset.to(self.dtype).contiguous()
+        self.mask = None if mask is None else mask.to(self.dtype).contiguous()
         self.outputs = n.out[0] * n.out[1]
 
     def tile_size(self, fixed: int, per_output: int) -> int:

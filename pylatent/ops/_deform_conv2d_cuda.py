@@ -1,8 +1,9 @@
-"""Deformable convolution on CUDA: arranges the tensors for the kernels of csrc/deform_conv2d/deform_conv2d_cuda.h.
+"""Deformable convolution on CUDA: kernels of ours gather and scatter tiles of columns, torch multiplies them.
 
-Products of half types add up in float32. Products of float32 are rounded to TF32 where torch allows that for matrix
-products (`torch.backends.cuda.matmul`), else they are made from three TF32 products, which is as exact as float32.
-There is no kernel for float64, which tensor cores of this generation multiply too slowly to gain from.
+A tile has the columns of some output pixels, counted over the batch, and stays in the L2 cache between the kernel and
+the product. Products are torch's, in the dtype of the input: float32 is rounded to TF32 where torch allows that for
+matrix products. The gradient of the columns has that dtype too, and so have the gradients of offset and mask its
+precision. There is no kernel for float64.
 
 The gradient of the input is a sum in an order that changes from run to run, unless deterministic algorithms are asked
 for (`torch.use_deterministic_algorithms`): then it adds up as 64-bit integers, in steps of 2^-62 of its largest
@@ -11,23 +12,19 @@ possible value. All other results are the same in every run.
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._deform_conv2d_sizes import Pair, Sizes, empty_output, sizes
+from pylatent.ops._deform_conv2d_layout import Layout
+from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-# Groups are multiplied together, as one with a sparse weight, up to this many channels: a tile has at least 64 columns.
-_LEAST_CHANNELS = 64
-
-# The kernels' tile, or -1 for the one that should be fastest; for tests and measurements.
-_TILE = -1
+_LEAST_TILE = 64  # pixels, of which a tile has a multiple
 
 
 def forward(
@@ -46,23 +43,16 @@ def forward(
         return out
     if input.numel() == 0:
         return out.zero_() if bias is None else out.copy_(bias[:, None, None].expand_as(out))
-    layout = Layout.of(n, input.dtype)
-    tensors = [
-        layout.pixels(input),
-        offset.contiguous(),
-        None if mask is None else mask.contiguous(),
-        layout.weight(weight),
-        None if bias is None else bias.contiguous(),
-        out,
-    ]
-    _native.cuda_core().deform_conv2d_cuda_forward(
-        *map(_pointer, tensors),
-        layout.shape(stride, padding, dilation),
-        n.out_channels,
-        (out.stride(0), out.stride(1), out.stride(3)),
-        *_how(input),
-    )
-    return out
+    call = _Call(Layout.of(n, input.dtype), input, offset, mask, stride, padding, dilation)
+    kernel = call.layout.weight(weight).transpose(1, 2)
+    # Pictures that are not channels-last have no common matrix: their rows are written apart, then transposed.
+    whole = n.batch == 1 or out.stride(1) == 1
+    target = out if whole else torch.empty_like(out, memory_format=torch.channels_last)
+    rows = call.layout.rows(target)
+    for first, end in call.tiles():
+        columns = call.gather(first, end)
+        _multiply(bias, columns, kernel, rows[:, first:end])
+    return out if whole else out.copy_(target)
 
 
 def backward(
@@ -77,40 +67,54 @@ def backward(
     needed: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     n = sizes(input, offset, weight, stride, padding, dilation)
-    need_mask = needed[3] and mask is not None
     grad_input = empty_output(input, input.shape) if needed[0] else input.new_empty(0)
     grad_offset = offset.new_empty(offset.shape if needed[1] else (0,))
     grad_weight = weight.new_empty(weight.shape if needed[2] else (0,))
-    grad_mask = offset.new_empty(mask.shape if need_mask and mask is not None else (0,))
+    grad_mask = offset.new_empty(0) if mask is None or not needed[3] else mask.new_empty(mask.shape)
     grads = (grad_input, grad_offset, grad_weight, grad_mask)
     if grad.numel() == 0 or input.numel() == 0:
         for result in grads:
             result.zero_()
         return grads
     layout = Layout.of(n, input.dtype)
-    shape, core, how = layout.shape(stride, padding, dilation), _native.cuda_core(), _how(input)
-    tensors = [
-        layout.outputs_last(grad),
-        layout.pixels(input),
-        offset.contiguous(),
-        None if mask is None else mask.contiguous(),
-    ]
-    if needed[0] or needed[1] or need_mask:
-        scale = _fixed_point(grad, weight, mask, layout) if torch.are_deterministic_algorithms_enabled() else None
-        total = (
-            layout.empty_pixels(input, torch.float32 if scale is None else torch.int64).zero_() if needed[0] else None
-        )
-        results = [total, grad_offset if needed[1] else None, grad_mask if need_mask else None]
-        tensors_and_results = [*tensors, layout.weight(weight), scale, *results]
-        core.deform_conv2d_cuda_backward(*map(_pointer, tensors_and_results), shape, *how)
-        if total is not None:
-            grad_input.copy_(layout.from_pixels(total if scale is None else total / scale))
+    call = _Call(layout, input, offset, mask, stride, padding, dilation)
+    rows, kernel = layout.rows(grad), layout.weight(weight)
+    scatters = bool(needed[0] or needed[1] or grad_mask.numel())
+    scale = total = None
+    if needed[0]:
+        if torch.are_deterministic_algorithms_enabled():
+            scale = _fixed_point(grad, weight, mask, layout)
+        total = layout.empty_pixels(input, torch.float32 if scale is None else torch.int64).zero_()
+    results = [scale, total, grad_offset if needed[1] else None, grad_mask if grad_mask.numel() else None]
+    tiles = list(call.tiles())
+    parts = kernel.new_empty((len(tiles) if needed[2] else 0, *kernel.shape))
+    for i, (first, end) in enumerate(tiles):
+        part = rows[:, first:end]
+        if scatters:
+            columns = call.columns(first, end)
+            _multiply(None, part, kernel, columns)
+            call.scatter(first, end, columns, needed[2], results)
+        else:
+            columns = call.gather(first, end)
+        if needed[2]:
+            _multiply(None, part.transpose(1, 2), columns, parts[i])
+    if total is not None:
+        grad_input.copy_(layout.from_pixels(total if scale is None else total / scale))
     if needed[2]:
-        splits = core.deform_conv2d_cuda_weight_splits(shape, *how[:-1])
-        parts = layout.empty_weights(weight, splits)
-        core.deform_conv2d_cuda_backward_weight(*map(_pointer, [*tensors, parts]), splits, shape, *how)
-        grad_weight.copy_(layout.from_weights(parts.sum(0)))
+        grad_weight.copy_(layout.from_weight(parts[0] if len(tiles) == 1 else parts.sum(0)))
     return grads
+
+
+def _multiply(bias: Tensor | None, a: Tensor, b: Tensor, out: Tensor) -> None:
+    """out (groups, m, n) = a (groups, m, k) b (groups, k, n), plus a bias for each of the columns."""
+    if len(out) == 1 and bias is None:
+        torch.mm(a[0], b[0], out=out[0])
+    elif len(out) == 1:
+        torch.addmm(bias, a[0], b[0], out=out[0])
+    elif bias is None:
+        torch.bmm(a, b, out=out)
+    else:
+        torch.baddbmm(bias.view(len(out), 1, -1), a, b, out=out)
 
 
 def _fixed_point(grad: Tensor, weight: Tensor, mask: Tensor | None, layout: Layout) -> Tensor:
@@ -127,104 +131,56 @@ def _pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _how(input: Tensor) -> tuple[int, int, int, int, int]:
-    """The last arguments of every kernel: dtype, float32 product (TF32 or split), tile, device and stream."""
-    product = 0 if _native.tf32_allowed() else 1
-    return _native.DTYPE_CODES[input.dtype], product, _TILE, _native.device_index(input), _native.stream(input)
+@cache
+def _tile_bytes(device: torch.device) -> int:
+    """Of columns: half of the L2 cache, beside what they are made from."""
+    return torch.cuda.get_device_properties(device).L2_cache_size // 2 if device.type == "cuda" else 1 << 20
 
 
-class Layout(NamedTuple):
-    """How the kernels see the tensors: groups merged, channels in segments, both padded to 16 bytes."""
+class _Call:
+    """What the tiles of one call share."""
 
-    n: Sizes
-    merged: int  # groups that are multiplied as one
-    segment: int  # channels that share group and offset group
-    vector: int  # elements of 16 bytes
+    def __init__(
+        self,
+        layout: Layout,
+        input: Tensor,
+        offset: Tensor,
+        mask: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+    ) -> None:
+        self.layout = layout
+        self.pixels = layout.n.batch * layout.n.out[0] * layout.n.out[1]
+        self.tensors = (layout.pixels(input), offset.contiguous(), None if mask is None else mask.contiguous())
+        self.shape = layout.shape(stride, padding, dilation)
+        codes = [_native.DTYPE_CODES[t.dtype] for t in (input, offset, offset if mask is None else mask)]
+        self.how = (codes, _native.device_index(input), _native.stream(input))
+        row = layout.groups * layout.depth
+        most = max(1, _tile_bytes(input.device) // (row * input.dtype.itemsize * _LEAST_TILE)) * _LEAST_TILE
+        count = -(-self.pixels // most)  # of tiles, all of about one size
+        self.tile = min(self.pixels, -(-self.pixels // (count * _LEAST_TILE)) * _LEAST_TILE)
+        self.workspace = input.new_empty(row * self.tile)
 
-    @classmethod
-    def of(cls, n: Sizes, dtype: torch.dtype) -> Layout:
-        per_group = max(n.channels, n.out_channels) // n.groups
-        merged = max(
-            m for m in range(1, n.groups + 1) if n.groups % m == 0 and (m == 1 or m * per_group <= _LEAST_CHANNELS)
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        for first in range(0, self.pixels, self.tile):
+            yield first, min(first + self.tile, self.pixels)
+
+    def columns(self, first: int, end: int) -> Tensor:
+        """(merged groups, pixels, depth), not filled; the same memory for every tile."""
+        size = (self.layout.groups, end - first, self.layout.depth)
+        return self.workspace[: size[0] * size[1] * size[2]].view(size)
+
+    def gather(self, first: int, end: int) -> Tensor:
+        columns = self.columns(first, end)
+        addresses = map(_pointer, (*self.tensors, columns))
+        _native.cuda_core().deform_conv2d_cuda_gather(*addresses, self.shape, (first, end - first), *self.how)
+        return columns
+
+    def scatter(self, first: int, end: int, columns: Tensor, keep: bool, results: list[Tensor | None]) -> None:
+        """From the gradient of the columns; `keep`: the columns take its place. `results`: scale of the fixed point,
+        gradients of input, offset and mask."""
+        addresses = map(_pointer, (*self.tensors, columns))
+        _native.cuda_core().deform_conv2d_cuda_scatter(
+            *addresses, keep, *map(_pointer, results), self.shape, (first, end - first), *self.how
         )
-        segment = math.gcd(merged * n.channels // n.groups, n.channels // n.offset_groups)
-        return cls(n, merged, segment, 16 // dtype.itemsize)
-
-    @property
-    def groups(self) -> int:
-        return self.n.groups // self.merged
-
-    @property
-    def segments(self) -> int:
-        return self.n.channels // self.segment
-
-    @property
-    def outputs(self) -> int:
-        """Output channels of a merged group."""
-        return self.n.out_channels // self.groups
-
-    def padded(self, count: int) -> int:
-        return -(-count // self.vector) * self.vector
-
-    def shape(self, stride: Pair, padding: Pair, dilation: Pair) -> tuple[int, ...]:
-        """DeformConv2dShape"""
-        n = self.n
-        plane = (n.batch, n.height, n.width, *n.out, *n.kernel, *stride, *padding, *dilation)
-        channels = (self.groups, n.offset_groups, self.segments, self.padded(self.segment), self.padded(self.outputs))
-        return plane + channels
-
-    def pixels(self, input: Tensor) -> Tensor:
-        """(B, Cin, H, W) -> (B, H, W, segments, padded segment)"""
-        return self._pad(input.permute(0, 2, 3, 1).unflatten(3, (self.segments, self.segment)))
-
-    def empty_pixels(self, input: Tensor, dtype: torch.dtype) -> Tensor:
-        """What `pixels` returns, not filled."""
-        n = self.n
-        size = (n.batch, n.height, n.width, self.segments, self.padded(self.segment))
-        return input.new_empty(size, dtype=dtype)
-
-    def from_pixels(self, pixels: Tensor) -> Tensor:
-        """The inverse of `pixels`."""
-        return pixels[..., : self.segment].flatten(3).permute(0, 3, 1, 2)
-
-    def outputs_last(self, grad: Tensor) -> Tensor:
-        """(B, Cout, outH, outW) -> (B, outH, outW, groups, padded outputs)"""
-        return self._pad(grad.permute(0, 2, 3, 1).unflatten(3, (self.groups, self.outputs)))
-
-    def weight(self, weight: Tensor) -> Tensor:
-        """(Cout, Cin / groups, kH, kW) -> (segments, taps, padded segment, padded outputs)"""
-        n = self.n
-        part = weight.reshape(self.groups, self.merged, n.out_channels // n.groups, *weight.shape[1:2], n.taps)
-        if self.merged > 1:
-            part = self._spread(part)
-        part = part.reshape(self.groups, self.outputs, self.segments // self.groups, self.segment, n.taps)
-        part = part.permute(0, 2, 4, 3, 1).flatten(0, 1)
-        return self._pad(part, self.padded(self.segment) - self.segment)
-
-    def empty_weights(self, weight: Tensor, count: int) -> Tensor:
-        """Several of what `weight` returns, as float32, not filled."""
-        size = (self.segments, self.n.taps, self.padded(self.segment), self.padded(self.outputs))
-        return weight.new_empty((count, *size), dtype=torch.float32)
-
-    def from_weights(self, weights: Tensor) -> Tensor:
-        """The inverse of `weight`."""
-        n = self.n
-        part = weights[:, :, : self.segment, : self.outputs].unflatten(0, (self.groups, self.segments // self.groups))
-        part = part.permute(0, 4, 1, 3, 2)
-        if self.merged > 1:
-            blocks = (self.groups, self.merged, n.out_channels // n.groups, self.merged, n.channels // n.groups, n.taps)
-            part = part.reshape(blocks).diagonal(dim1=1, dim2=3).permute(0, 4, 1, 2, 3)
-        return part.reshape(n.out_channels, n.channels // n.groups, *n.kernel)
-
-    def _spread(self, part: Tensor) -> Tensor:
-        """(groups, merged, outputs, channels, taps) -> (groups, merged, outputs, merged, channels, taps), diagonal"""
-        groups, merged, outputs, channels, taps = part.shape
-        out = part.new_zeros(groups, merged, outputs, merged, channels, taps)
-        out.diagonal(dim1=1, dim2=3).copy_(part.permute(0, 2, 3, 4, 1))
-        return out
-
-    def _pad(self, tensor: Tensor, more_rows: int = 0) -> Tensor:
-        more_columns = self.padded(tensor.shape[-1]) - tensor.shape[-1]
-        if more_columns or more_rows:  # else F.pad would make a copy
-            tensor = F.pad(tensor, (0, more_columns, 0, more_rows))
-        return tensor.contiguous()

@@ -55,3 +55,8 @@ def empty_output(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     last = not like.is_contiguous() and like.is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if last else torch.contiguous_format
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format)
+
+
+def coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What offsets and masks are computed in: half dtypes would move samples by tenths of a pixel."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -23,7 +23,7 @@ from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
 from pylatent.ops import _deform_conv2d_cpu, _deform_conv2d_cuda
 from pylatent.ops._autocast import autocast_dtype
-from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
+from pylatent.ops._deform_conv2d_sizes import Pair, coordinate_dtype, empty_output, sizes
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -45,7 +45,7 @@ def deform_conv2d_reference(
     """
     stride, padding, dilation = _pair("stride", stride), _pair("padding", padding), _pair("dilation", dilation)
     n = sizes(input, offset, weight, stride, padding, dilation)
-    dtype = _coordinate_dtype(input.dtype)
+    dtype = coordinate_dtype(input.dtype)
     shape = (n.batch, n.offset_groups, n.taps, *n.out)
     at = offset.to(dtype).reshape(n.batch, n.offset_groups, n.taps, 2, *n.out)
     origins = [
@@ -85,11 +85,6 @@ def deform_conv2d_reference(
     return out.to(input.dtype)
 
 
-def _coordinate_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What offsets and masks are computed in: half dtypes would move samples by tenths of a pixel."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def _pair(name: str, value: int | Pair) -> Pair:
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
@@ -118,7 +113,7 @@ def _check(
     check_same_dtype("weight", weight, "input", input)
     if bias is not None:
         check_same_dtype("bias", bias, "input", input)
-    coordinate_dtypes = (input.dtype, _coordinate_dtype(input.dtype))
+    coordinate_dtypes = (input.dtype, coordinate_dtype(input.dtype))
     for name in ("offset", "mask"):
         if name in tensors and tensors[name].dtype not in coordinate_dtypes:
             check_same_dtype(name, tensors[name], "input", input)
@@ -157,8 +152,7 @@ def _why_not_native(input: Tensor) -> str | None:
     return _native.why_not_native(input, (_deform_conv2d_cuda if on_cuda else _deform_conv2d_cpu).DTYPES)
 
 
-# The operators take offset and mask in the dtype of the coordinates: float32, or float64 if input is float64. The
-# output and the gradient of the input have the memory format of the input, all other results are contiguous.
+# The output and the gradient of the input have the memory format of the input, all other results are contiguous.
 
 
 def _forward_fake(
@@ -198,7 +192,7 @@ def _backward_fake(
         empty_output(input, input.shape) if needed[0] else input.new_empty(0),
         offset.new_empty(offset.shape if needed[1] else (0,)),
         weight.new_empty(weight.shape if needed[2] else (0,)),
-        offset.new_empty(mask.shape if needed[3] and mask is not None else (0,)),
+        mask.new_empty(mask.shape) if needed[3] and mask is not None else offset.new_empty(0),
     )
 
 
@@ -270,7 +264,8 @@ def deform_conv2d(
     `offset` and `mask` have the dtype of `input`, or float32 beside a half dtype. Under autocast, `input`, `weight` and
     `bias` take the dtype of autocast, `offset` and `mask` keep theirs.
 
-    On CUDA, float32 is multiplied as TF32 where torch allows that for matrix products, and float64 runs the reference.
+    On CUDA, products are torch's in the dtype of `input`, so float32 is rounded to TF32 where torch allows that for
+    matrix products, and the gradients of `offset` and `mask` are as exact as that dtype; float64 runs the reference.
     The gradient of `input` is a sum in an order that varies, unless torch is asked for deterministic algorithms.
 
     Returns (B, Cout, outH, outW) in the dtype of `input`, channels-last if `input` is. Differentiable once in all five
@@ -290,8 +285,6 @@ def deform_conv2d(
     _check(input, offset, weight, bias, mask, stride, padding, dilation)
     if not _native.choose(backend, _why_not_native(input)):
         return deform_conv2d_reference(input, offset, weight, bias, stride, padding, dilation, mask)
-    dtype = _coordinate_dtype(input.dtype)
-    offset, mask = offset.to(dtype), None if mask is None else mask.to(dtype)
     tensors = [t for t in (input, offset, weight, bias, mask) if t is not None]
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return _DeformConv2d.apply(input, offset, weight, bias, mask, stride, padding, dilation)
@@ -301,7 +294,7 @@ def deform_conv2d(
 def _autocast(
     dtype: torch.dtype, input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    exact = _coordinate_dtype(dtype)
+    exact = coordinate_dtype(dtype)
     return (
         input.to(dtype),
         offset if offset.dtype == dtype else offset.to(exact),
