@@ -129,10 +129,8 @@ def has_bf16(device: torch.device) -> bool:
 
 def tf32_allowed() -> bool:
     """Whether torch lets CUDA matrix products round float32 to TF32."""
-    matmul = torch.backends.cuda.matmul
-    if hasattr(matmul, "fp32_precision"):  # torch 2.9; the older name then fails where the newer was used
-        return matmul.fp32_precision == "tf32"
-    return matmul.allow_tf32
+    precision = getattr(torch.backends.cuda.matmul, "fp32_precision", "none")  # since torch 2.9
+    return precision == "tf32" if precision != "none" else torch.backends.cuda.matmul.allow_tf32
 
 
 def _public_stream(device: int) -> int:

@@ -24,6 +24,15 @@ void gated_fusion_cuda_forward(uintptr_t y, uintptr_t s, uintptr_t weight_y, uin
                              device, stream);
 }
 
+void gated_fusion_cuda_gate(uintptr_t u, uintptr_t v, uintptr_t bias_y, uintptr_t bias_s, bool keep, int dtype,
+                            int64_t batch, int64_t channels, int64_t pixels, bool channels_last, int device,
+                            uintptr_t stream) {
+  check_range("weight_y.shape[0]", channels, 0, kMost);
+  check_range("pixels of y", batch * pixels, 0, kMost);
+  gated_fusion::cuda_gate({u, v, bias_y, bias_s, keep, to_dtype(dtype), batch, channels, pixels, channels_last}, device,
+                          stream);
+}
+
 void gated_fusion_cuda_backward(uintptr_t grad, uintptr_t out, uintptr_t gate, uintptr_t grad_u, uintptr_t grad_v,
                                 uintptr_t sums, int64_t blocks, int dtype, int64_t batch, int64_t channels,
                                 int64_t pixels, bool channels_last, int device, uintptr_t stream) {
@@ -44,6 +53,7 @@ py::tuple gated_fusion_cuda_tile(int64_t channels, int64_t pixels, int multiproc
 
 void bind_gated_fusion_cuda(py::module_& m) {
   m.def("gated_fusion_cuda_forward", &gated_fusion_cuda_forward);
+  m.def("gated_fusion_cuda_gate", &gated_fusion_cuda_gate);
   m.def("gated_fusion_cuda_backward", &gated_fusion_cuda_backward);
   m.def("gated_fusion_cuda_tile", &gated_fusion_cuda_tile, py::arg("channels"), py::arg("pixels"),
         py::arg("multiprocessors"), "channels and pixels that a block of the forward kernel computes");

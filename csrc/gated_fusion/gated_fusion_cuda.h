@@ -27,6 +27,18 @@ TileSize cuda_tile(int64_t channels, int64_t pixels, int multiprocessors);
 
 void cuda_forward(const CudaForward& job, int device, uintptr_t stream);
 
+// In place of u = weight_y y and v = weight_s s, computed elsewhere: sigmoid(v + bias_s) * (u + bias_y) and, with
+// `keep`, v + bias_s.
+struct CudaGate {
+  uintptr_t u, v, bias_y, bias_s;
+  bool keep;
+  Dtype dtype;
+  int64_t batch, channels, pixels;
+  bool channels_last;
+};
+
+void cuda_gate(const CudaGate& job, int device, uintptr_t stream);
+
 // From grad, out and gate (v): grad_u = grad * sigmoid(v) and grad_v = grad * out * sigmoid(-v). `sums`, unless 0,
 // receives float sums of both: (2, B, C), each over a picture, or channels-last (2, blocks, C), each over
 // ceil(B P / blocks) pixels.

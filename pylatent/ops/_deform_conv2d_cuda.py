@@ -107,12 +107,13 @@ def backward(
 
 def _multiply(bias: Tensor | None, a: Tensor, b: Tensor, out: Tensor) -> None:
     """out (groups, m, n) = a (groups, m, k) b (groups, k, n), plus a bias for each of the columns."""
-    if len(out) == 1 and bias is None:
-        torch.mm(a[0], b[0], out=out[0])
+    if bias is None:
+        if len(out) == 1:
+            torch.mm(a[0], b[0], out=out[0])
+        else:
+            torch.bmm(a, b, out=out)
     elif len(out) == 1:
         torch.addmm(bias, a[0], b[0], out=out[0])
-    elif bias is None:
-        torch.bmm(a, b, out=out)
     else:
         torch.baddbmm(bias.view(len(out), 1, -1), a, b, out=out)
 

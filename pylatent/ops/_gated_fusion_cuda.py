@@ -1,4 +1,5 @@
-"""The gated fusion on CUDA: one kernel for both products and the gate, one for the pre-activation gradients."""
+"""The gated fusion on CUDA: one kernel for both products and the gate or, for much work, torch's products and a pass
+over them; one kernel for the pre-activation gradients."""
 
 from __future__ import annotations
 
@@ -6,16 +7,20 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._gated_fusion_layout import empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
+from pylatent.ops import _gated_fusion_cost as cost
+from pylatent.ops._gated_fusion_layout import convolve, empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def tf32_allowed() -> bool:
-    """Whether torch lets matrix products of float32 be computed as TF32. If not, the kernel splits every factor into
-    two TF32 numbers, which is as exact as float32 to within a few units in the last place."""
-    precision = getattr(torch.backends.cuda.matmul, "fp32_precision", "none")  # since torch 2.9
-    return precision == "tf32" if precision != "none" else torch.backends.cuda.matmul.allow_tf32
+def products_apart(y: Tensor, s: Tensor, channels: int, save: bool) -> bool:
+    """Whether torch computes the products: where that saves more than the launches cost."""
+    pixels = y.shape[0] * y.shape[2] * y.shape[3]
+    if pixels * channels * y.shape[1] * s.shape[1] == 0:
+        return False
+    tf32 = y.dtype == torch.float32 and _native.tf32_allowed()
+    saved = cost.seconds_saved(y.dtype, tf32, pixels, channels, y.shape[1], s.shape[1], save)
+    return saved > cost.LAUNCHES or (saved > 0 and y.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def forward(
@@ -30,6 +35,8 @@ def forward(
     last = is_channels_last(y)
     y, s, weight_y, weight_s = in_layout(y, last), in_layout(s, last), weight_y.contiguous(), weight_s.contiguous()
     bias_y, bias_s = (None if b is None else b.contiguous() for b in (bias_y, bias_s))
+    if products_apart(y, s, weight_y.shape[0], save):
+        return _apart(y, s, weight_y, weight_s, bias_y, bias_s, save, last)
     out = empty_output(y, weight_y.shape[0], y.dtype, last)
     gate = torch.empty_like(out) if save else y.new_empty(0)
     _native.cuda_core().gated_fusion_cuda_forward(
@@ -43,11 +50,36 @@ def forward(
         out.shape[1],
         y.shape[2] * y.shape[3],
         last,
-        y.dtype == torch.float32 and tf32_allowed(),
+        y.dtype == torch.float32 and _native.tf32_allowed(),
         _native.device_index(y),
         _native.stream(y),
     )
     return out, gate
+
+
+def _apart(
+    y: Tensor,
+    s: Tensor,
+    weight_y: Tensor,
+    weight_s: Tensor,
+    bias_y: Tensor | None,
+    bias_s: Tensor | None,
+    save: bool,
+    last: bool,
+) -> tuple[Tensor, Tensor]:
+    u, v = convolve(y, weight_y.flatten(1), last), convolve(s, weight_s.flatten(1), last)
+    _native.cuda_core().gated_fusion_cuda_gate(
+        *(0 if t is None else t.data_ptr() for t in (u, v, bias_y, bias_s)),
+        save,
+        _native.DTYPE_CODES[y.dtype],
+        u.shape[0],
+        u.shape[1],
+        u.shape[2] * u.shape[3],
+        last,
+        _native.device_index(u),
+        _native.stream(u),
+    )
+    return u, v if save else y.new_empty(0)
 
 
 def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,5 @@
-"""Every path of the CUDA kernels of ops.gated_fusion: tiles, widths of loads and stores, products of float32."""
+"""Every path of the CUDA kernels of ops.gated_fusion: tiles, widths of loads and stores, products of float32, products
+that torch computes."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import torch.nn.functional as F
 from tolerances import assert_close
 
 from pylatent import _native
-from pylatent.ops import gated_fusion
+from pylatent.ops import _gated_fusion_cost as cost
+from pylatent.ops import _gated_fusion_cuda, gated_fusion
 from pylatent.ops.gated_fusion import gated_fusion_reference
 
 pytestmark = pytest.mark.parametrize("device", ["cuda", "cuda-emulated-0"], indirect=True)
@@ -96,6 +98,54 @@ WIDTHS = [
 @pytest.mark.parametrize("shape", WIDTHS, ids=str)
 def test_widths_of_loads_and_stores(device, shape, products, layout):
     check(device, products, layout, shape)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("products", PRODUCTS, indirect=True)
+@pytest.mark.parametrize("shape", [*WIDTHS, (3, 8, 8, 8, 20, 24)], ids=str)
+def test_products_apart(device, shape, products, layout, monkeypatch):
+    monkeypatch.setattr(_gated_fusion_cuda, "products_apart", lambda *_: True)
+    check(device, products, layout, shape)
+    check(device, products, layout, shape, gradients=False)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_products_apart_without_biases(device, layout, monkeypatch):
+    monkeypatch.setattr(_gated_fusion_cuda, "products_apart", lambda *_: True)
+    generator = torch.Generator().manual_seed(0)
+    y, s = (
+        torch.randn(2, 8, 3, 4, generator=generator).to(device).contiguous(memory_format=LAYOUTS[layout])
+        for _ in range(2)
+    )
+    weights = [torch.randn(6, 8, 1, 1, generator=generator).to(device) for _ in range(2)]
+    for biases in [(None, None), (torch.ones(6, device=device), None), (None, torch.ones(6, device=device))]:
+        arguments = (y, s, *weights, *biases)
+        expected = gated_fusion_reference(*(None if t is None else t.cpu().double() for t in arguments))
+        out = gated_fusion(*arguments, backend="native")
+        assert_close(out, expected)
+        assert out.is_contiguous(memory_format=LAYOUTS[layout])
+
+
+# Pixels, channels, whether torch should compute the products, and whether it should in a graph.
+WAYS = [
+    (torch.bfloat16, False, 196, 192, False, False),
+    (torch.bfloat16, False, 1536, 320, False, True),
+    (torch.bfloat16, False, 98304, 320, True, True),
+    (torch.float16, False, 12544, 192, False, True),
+    (torch.float32, True, 196, 192, False, False),
+    (torch.float32, True, 8160, 192, True, True),
+]
+
+
+@pytest.mark.parametrize(("dtype", "tf32", "pixels", "channels", "apart", "in_graph"), WAYS, ids=str)
+def test_ways_that_were_measured(device, dtype, tf32, pixels, channels, apart, in_graph):
+    saved = cost.seconds_saved(dtype, tf32, pixels, channels, channels, channels, save=False)
+    assert (saved > cost.LAUNCHES, saved > 0) == (apart, in_graph)
+
+
+def test_no_products_of_nothing(device):
+    y, s = torch.empty(1, 0, 2, 2), torch.empty(1, 4, 2, 2)
+    assert not _gated_fusion_cuda.products_apart(y, s, 1 << 20, False)
 
 
 # Rows of pixels so long that a block takes one, and more pixels and channels than a block of the other kernel takes.

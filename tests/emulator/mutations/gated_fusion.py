@@ -5,6 +5,7 @@ TESTS = ["tests/ops/test_gated_fusion_cuda.py", "tests/ops/test_gated_fusion.py"
 FORWARD = "csrc/gated_fusion/gated_fusion_cuda.cu"
 BACKWARD = "csrc/gated_fusion/gated_fusion_backward_cuda.cu"
 TILE = "csrc/gated_fusion/gated_fusion_tile.h"
+GATE = "csrc/gated_fusion/gated_fusion_gate_cuda.cu"
 MATHS = "csrc/gated_fusion/gated_fusion_math.h"
 MUTANTS = [
     (
@@ -152,4 +153,15 @@ MUTANTS = [
         "end = min(a.rows, begin + rows_per_block);",
         "end = min(a.rows, begin + rows_per_block - 1);",
     ),
-]
+    ("gate: channels of the pixels", GATE, "at % a.channels : at / a.pixels % a.channels", "at / a.pixels % a.channels : at / a.pixels % a.channels"),
+    ("gate: one picture's channels", GATE, "at / a.pixels % a.channels)", "at / a.pixels)"),
+    ("gate: one bias a vector", GATE, "(CHANNELS_LAST ? i : 0)", "0"),
+    ("gate: a bias a pixel", GATE, "(CHANNELS_LAST ? i : 0)", "i"),
+    ("gate: biases swapped", GATE, "to_float(a.bias_u[of_bias])", "to_float(a.bias_v[of_bias])"),
+    ("gate: bias outside", GATE, "(to_float(u[i]) + bias_u) * gates", "bias_u + to_float(u[i]) * gates"),
+    ("gate: without its bias", GATE, "to_float(v[i]) + bias_v;", "to_float(v[i]);"),
+    ("gate: not kept", GATE, "if (a.keep) store_vec", "if (!a.keep) store_vec"),
+    ("gate: taken for aligned", GATE, "static_cast<uintptr_t>(row)) % bytes == 0", "static_cast<uintptr_t>(row)) % 4 == 0"),
+    ("gate: the last vector left out", GATE, "at < a.count; at += stride", "at + E < a.count; at += stride"),
+    ("gate: one turn", GATE, "at < a.count; at += stride", "at < a.count; at += a.count"),
+]  # fmt: skip
