@@ -109,5 +109,6 @@ class Layout(NamedTuple):
         return out
 
     def _pad(self, tensor: Tensor) -> Tensor:
-        more = self.padded - self.segment
-        return F.pad(tensor, (0, more)) if more else tensor.contiguous()
+        if more := self.padded - self.segment:
+            tensor = F.pad(tensor, (0, more))  # which may keep the strides' order
+        return tensor.contiguous()

@@ -27,6 +27,8 @@ CASES = {
     "wide": Case(batch=1, channels=70, out_channels=37, size=(5, 6), kernel=(3, 3)),
     "long": Case(batch=1, channels=17, out_channels=3, size=(11, 13), reach=9.0),
     "pointwise": Case(channels=33, out_channels=8, kernel=(1, 1), padding=(0, 0), mask=False),
+    # torch may take the input, channels last and an offset group a channel, for a picture in three dimensions.
+    "narrow": Case(batch=3, channels=2, size=(2, 1), out_channels=7, kernel=(3, 2), padding=(2, 3), offset_groups=2),
     "one-pixel": Case(batch=3, size=(1, 1), kernel=(1, 1), padding=(0, 0)),
 }
 
