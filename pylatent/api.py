@@ -21,10 +21,11 @@ from pylatent.errors import MismatchError, TargetWarning
 from pylatent.evaluation.distortion import psnr
 from pylatent.refine.plan import Plan
 from pylatent.search import find_near, find_quality
+from pylatent.verify import verified
 from pylatent.zoo import load
 
 if TYPE_CHECKING:
-    from pylatent.codecs.base import Codec
+    from pylatent.codecs.base import Codec, Receiver
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -45,6 +46,7 @@ def compress(
     model: str | os.PathLike[str] | Codec = "default",
     device: str | torch.device | None = None,
     threads: int | None = None,
+    verify: bool = False,
 ) -> bytes:
     """Compresses a picture to the bytes of a `.lat` file.
 
@@ -64,6 +66,9 @@ def compress(
     device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
     threads: CPU threads at most, torch's own number if not given. A small picture takes one, and a larger one no more
         than there are cores free.
+    verify: decode the file, too, and store a checksum of its pixels, by which `decompress` sees on any machine that
+        they are the same; a DistortionWarning tells of a picture below 20 dB. For models whose pixels are defined in
+        integers, ModelError for others.
 
     Raises ImageError, ModelError, and ValueError or TypeError for wrong arguments.
     """
@@ -84,10 +89,12 @@ def compress(
         plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
             stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
-            return LatFile(codec.name, model_hash, stream).to_bytes()
+            data = LatFile(codec.name, model_hash, stream).to_bytes()
+            return verified(data, codec, x[0]) if verify else data
         if codec.qualities is None and plan is None:
             raise ValueError(f"model {codec.name} has one fixed rate: no target can be searched for without `refine`")
-        return _search(codec, model_hash, x, target_bpp, target_psnr, plan)
+        data = _search(codec, model_hash, x, target_bpp, target_psnr, plan)
+        return verified(data, codec, x[0]) if verify else data
 
 
 @overload
@@ -98,6 +105,7 @@ def decompress(
     model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
+    receiver: Receiver = "full",
 ) -> Image.Image: ...
 @overload
 def decompress(
@@ -107,6 +115,7 @@ def decompress(
     model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
+    receiver: Receiver = "full",
 ) -> torch.Tensor: ...
 def decompress(
     data: Source,
@@ -115,6 +124,7 @@ def decompress(
     model: str | os.PathLike[str] | Codec | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
+    receiver: Receiver = "full",
 ) -> Image.Image | torch.Tensor:
     """Decompresses a `.lat` file, given as bytes of any kind, as a path, or open in binary mode.
 
@@ -122,16 +132,18 @@ def decompress(
 
     model: a name, the path of a model file, or a codec from `load`; by default the installed one that the file names.
     device, threads: as for `compress`.
+    receiver: "light" for a preview, sooner and less exact, by models that have a light receiver; ModelError for others.
 
     Raises FormatError for damaged bytes, ModelError for a model that is not installed, MismatchError for another model
-    than the writer's or one that computes something else, OSError.
+    than the writer's or one that computes something else (other pixels, too, where the file has their checksum),
+    OSError.
     """
     file = _file(data)
     with _threads(threads), torch.no_grad():
         codec = _decoder(file, model, device)
         if as_tensor:
-            return codec.decompress([file.stream])[0].cpu()
-        return images.to_image(codec.decompress_bytes([file.stream])[0])
+            return codec.decompress([file.stream], receiver=receiver)[0].cpu()
+        return images.to_image(codec.decompress_bytes([file.stream], receiver=receiver)[0])
 
 
 def decode_image(

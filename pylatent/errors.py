@@ -27,3 +27,7 @@ class PylatentWarning(UserWarning):
 
 class TargetWarning(PylatentWarning):
     """The wanted size or quality is out of the model's reach: the nearest file was made."""
+
+
+class DistortionWarning(PylatentWarning):
+    """The decoded picture is far from the original: the model cannot show it."""

@@ -14,6 +14,7 @@ class FakeCodec:
     """Quality q from 1 to 8 quantises pixels in steps of 2^(8-q); `variable=False` makes a fixed-rate codec."""
 
     device = torch.device("cpu")
+    defines_pixels = True
 
     def __init__(self, name: str = "fake-1", *, variable: bool = True) -> None:
         self.name = name
@@ -30,11 +31,16 @@ class FakeCodec:
             quality = round((4 if quality is None else quality) * 64) / 64
         return [self._compress_one(picture, quality) for picture in x]
 
-    def decompress(self, streams: list[Bitstream]) -> torch.Tensor:
-        return torch.stack([self._decompress_one(stream) for stream in streams])
+    def check_receiver(self, receiver: str) -> None:
+        assert receiver in ("full", "light")
 
-    def decompress_bytes(self, streams: list[Bitstream]) -> torch.Tensor:
-        return self.decompress(streams).mul(255).round().to(torch.uint8)
+    def decompress(self, streams: list[Bitstream], receiver: str = "full") -> torch.Tensor:
+        """The light receiver shows negatives."""
+        pixels = torch.stack([self._decompress_one(stream) for stream in streams])
+        return 1 - pixels if receiver == "light" else pixels
+
+    def decompress_bytes(self, streams: list[Bitstream], receiver: str = "full") -> torch.Tensor:
+        return self.decompress(streams, receiver).mul(255).round().to(torch.uint8)
 
     def _compress_one(self, picture: torch.Tensor, quality: float | None) -> Bitstream:
         values = (picture * 255 / self._step(quality)).round().numpy().astype(np.uint8)

@@ -6,7 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pylatent.archive.folder import Archive, shard_files
 from pylatent.archive.reader import Failure, map_file, read_header
@@ -14,6 +14,9 @@ from pylatent.archive.recover import records
 from pylatent.archive.shard import Record
 from pylatent.coding.container import LatFile
 from pylatent.errors import FormatError, MismatchError
+
+if TYPE_CHECKING:
+    from pylatent.codecs.base import Receiver
 
 
 def chosen(archive: Archive, keys: Sequence[str]) -> Iterator[Record | Failure]:
@@ -53,15 +56,23 @@ def model_of(path: Path) -> tuple[str, bytes]:
     return models.pop()
 
 
-def converter(suffix: str, model: str, model_hash: bytes) -> Callable[[Record], bytes]:
-    """Makes the bytes of a file of a record: `.lat`, or a picture's. ImageError for unknown formats, ModelError."""
+def converter(suffix: str, model: str, model_hash: bytes, *, receiver: Receiver = "full") -> Callable[[Record], bytes]:
+    """Makes the bytes of a file of a record: `.lat`, or a picture's as a receiver shows it.
+
+    Raises ImageError for unknown formats, ModelError for a model that is not installed or has no such receiver.
+    """
     if suffix == ".lat":
         return lambda record: LatFile(model, model_hash, record.stream).to_bytes()
     from pylatent import images, zoo
 
     format = images.format_of(f"-{suffix}")
     codec = zoo.find(model, model_hash)
-    return lambda record: images.to_bytes(images.to_image(codec.decompress_bytes([record.stream])[0]), format)
+    codec.check_receiver(receiver)
+
+    def picture(record: Record) -> bytes:
+        return images.to_bytes(images.to_image(codec.decompress_bytes([record.stream], receiver=receiver)[0]), format)
+
+    return picture
 
 
 class TarWriter:

@@ -20,6 +20,7 @@ from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
 from pylatent.cli.train_classifier import classifier
 from pylatent.cli.train_context import context
+from pylatent.cli.train_light import light
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -38,6 +39,7 @@ evaluations.command("codec")(evaluate)
 evaluations.command("classifier")(evaluate_classifier)
 train.app.command("classifier")(classifier)
 train.app.command("context")(context)
+train.app.command("light")(light)
 
 app = typer.Typer(
     name="pylatent",

@@ -30,6 +30,9 @@ Qualities = Annotated[
     list[float] | None,
     typer.Option("--quality", "-q", help="A quality; repeat for more; a spread over the model's by default."),
 ]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="A preview by the model's light receiver: several times as fast, less exact.")
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent._files import write_bytes
-from pylatent.cli._options import Force, Quiet, SkipExisting
+from pylatent.cli._options import Fast, Force, Quiet, SkipExisting
 from pylatent.cli._progress import progress
 from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported, misused
 
@@ -28,6 +28,7 @@ def extract(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("."),
     format: Format = "lat",
     recover: Recover = False,
+    fast: Fast = False,
     force: Force = False,
     skip_existing: SkipExisting = False,
     quiet: Quiet = False,
@@ -39,12 +40,14 @@ def extract(
     with failures_reported():
         if force and skip_existing:
             raise misused("--force and --skip-existing contradict each other")
+        suffix = f".{format.lower().lstrip('.')}"
+        if fast and suffix == ".lat":
+            raise misused("--fast is for pictures: name their --format, or leave it out")
         from pylatent.archive import Archive, Record
         from pylatent.archive.extract import chosen, converter, everything, model_of
 
         archive = Archive(path, failures=[])  # shards that cannot be opened are reported below
-        suffix = f".{format.lower().lstrip('.')}"
-        to_bytes = converter(suffix, *model_of(path))
+        to_bytes = converter(suffix, *model_of(path), receiver="light" if fast else "full")
         done = failed = skipped = 0
         with progress("extracting", quiet=quiet, unit="images") as show:
             for item in chosen(archive, keys) if keys else everything(path, recover=recover):

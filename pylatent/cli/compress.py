@@ -56,6 +56,12 @@ def compress(
         float | None, typer.Option(help="Weight of 255² MSE against bits per pixel; the model's own by default.")
     ] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of refinement per picture.")] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Decode every file, store a checksum of its pixels, and warn of pictures below 20 dB."
+        ),
+    ] = False,
     model: Model = "default",
     max_pixels: MaxPixels = None,
     device: Device = "cpu",
@@ -84,7 +90,7 @@ def compress(
             check_model(model, [quality], target=target_bpp or target_psnr, refined=refinement is not None)
             check_device(device)
         recipe = Compression(
-            quality, target_bpp, target_psnr, strict, refinement, model, max_pixels, device, threads, quiet
+            quality, target_bpp, target_psnr, strict, refinement, verify, model, max_pixels, device, threads, quiet
         )
         if refinement is None or jobs > 1:
             run(planned, recipe, doing="compressing", quiet=quiet, jobs=jobs)
@@ -102,6 +108,7 @@ class Compression:
     target_psnr: float | None
     strict: bool
     refinement: Refinement | None
+    verify: bool
     model: str
     max_pixels: int | None
     device: str
@@ -132,6 +139,7 @@ class Compression:
                     refine=refinement.plan(lambda text: say(f"refining {name}: {text}")) if refinement else 0,
                     model=codec,
                     threads=self.threads,
+                    verify=self.verify,
                 )
             return Coded(coded, size, _summary(LatFile.from_bytes(coded), size, len(coded)))
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
 from pylatent.cli._check import check_device, check_jobs, check_model, check_terminal
 from pylatent.cli._inputs import CODED, STREAM, read_source
-from pylatent.cli._options import Device, Force, Jobs, Quiet, SkipExisting, Threads
+from pylatent.cli._options import Device, Fast, Force, Jobs, Quiet, SkipExisting, Threads
 from pylatent.cli._plan import Job, plan
 from pylatent.cli._report import bytes_text, failures_reported, misused
+
+if TYPE_CHECKING:
+    from pylatent.codecs.base import Receiver
 
 
 def decompress(
@@ -33,6 +36,7 @@ def decompress(
             "--model", "-m", help="Name or file of the model; by default the installed one that a file names."
         ),
     ] = None,
+    fast: Fast = False,
     device: Device = "cpu",
     threads: Threads = None,
     jobs: Jobs = 1,
@@ -53,7 +57,7 @@ def decompress(
             check_device(device)
         else:
             formats = []
-        recipe = Decompression(dict(zip(planned.jobs, formats, strict=True)), model, device, threads)
+        recipe = Decompression(dict(zip(planned.jobs, formats, strict=True)), model, fast, device, threads)
         run(planned, recipe, doing="decompressing", quiet=quiet, jobs=jobs)
 
 
@@ -76,15 +80,18 @@ class Decompression:
 
     formats: dict[Job, str]
     model: str | None
+    fast: bool
     device: str
     threads: int | None
 
     def ready(self) -> Work:
         from pylatent import api, images
 
+        receiver: Receiver = "light" if self.fast else "full"
+
         def work(job: Job, say: Say) -> Coded:
             data = read_source(job.source, CODED)
-            image = api.decompress(data, model=self.model, device=self.device, threads=self.threads)
+            image = api.decompress(data, model=self.model, device=self.device, threads=self.threads, receiver=receiver)
             coded = images.to_bytes(image, self.formats[job])
             remark = f"{image.width}x{image.height}, {bytes_text(len(data))} -> {bytes_text(len(coded))}"
             return Coded(coded, len(data), remark)

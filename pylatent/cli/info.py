@@ -11,10 +11,16 @@ import typer
 from pylatent.cli._inputs import CODED, find, read_source, shown, with_name
 from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, failures_reported
 
+SAME = "the same pixels are decoded here"
+
 
 def info(
     inputs: Annotated[list[Path], typer.Argument(help=".lat files, folders of them, or - for standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Decode the pictures and compare their pixels with the checksums of the files."),
+    ] = False,
 ) -> None:
     """Describe .lat files: picture, model, quality, and where the bits go."""
     with failures_reported():
@@ -23,7 +29,11 @@ def info(
         failed = len(found.failed)
         for source, _ in found.files:
             try:
-                facts = _facts(shown(source), read_source(source, CODED))
+                data = read_source(source, CODED)
+                facts = _facts(shown(source), data)
+                if check:
+                    facts["check"] = _check(data)
+                    failed += facts["check"] != SAME
             except Exception as error:
                 complain(with_name(source, explain(error)))
                 failed += 1
@@ -48,6 +58,7 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
         "model_hash": file.model_hash.hex(),
         "quality": file.stream.quality,
         "exact": file.stream.exact,
+        "pixel_crc": None if file.stream.pixel_crc is None else f"{file.stream.pixel_crc:08x}",
         "bytes": len(data),
         "bpp": 8 * len(data) / (height * width),
         "sections": [
@@ -55,6 +66,21 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
         ],
         "overhead_bytes": len(data) - sum(sizes),
     }
+
+
+def _check(data: bytes) -> str:
+    """What decoding the file here shows of its pixels."""
+    from pylatent import zoo
+    from pylatent.codecs.pixel_crc import pixel_crc
+    from pylatent.coding.container import LatFile
+
+    file = LatFile.from_bytes(data)
+    wanted = file.stream.pixel_crc
+    if wanted is None:
+        return "the file holds no checksum of its pixels; `pylatent compress --verify` stores one"
+    codec = zoo.find(file.model, file.model_hash)
+    found = pixel_crc(codec.synthesize_bytes(codec.decode([file.stream]))[0])
+    return SAME if found == wanted else f"other pixels are decoded here, CRC {found:08x}"
 
 
 def _text(facts: dict[str, Any]) -> str:
@@ -73,5 +99,9 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     if not facts["exact"]:
         lines.append("  networks  not exact: another machine than the writer's may refuse to decode it")
+    if facts["pixel_crc"] is not None:
+        lines.append(f"  pixels    CRC {facts['pixel_crc']}")
+    if "check" in facts:
+        lines.append(f"  check     {facts['check']}")
     lines += [f"  part {part['section'] + 1:<2} {amount(part['bytes'])}" for part in facts["sections"]]
     return "\n".join([*lines, f"  header  {amount(facts['overhead_bytes'])}"])

@@ -8,8 +8,9 @@ What differs is in definition.py, the walk over the steps in walk.py, the bytes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +20,15 @@ from pylatent._threads import for_pixels
 from pylatent.codecs.checks import check_float32, check_latents, check_pixels, check_range, check_streams
 from pylatent.codecs.definition import CodecDefinition
 from pylatent.codecs.latents import CodecOutput, Latents, Rated
+from pylatent.codecs.pixel_crc import check_pixel_crcs
 from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.codecs.streams import as_coded, decode, encode
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import quantize
 from pylatent.coding.container import Bitstream
+from pylatent.errors import ModelError
 
+Receiver: TypeAlias = Literal["full", "light"]
 QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
 
 
@@ -116,10 +120,16 @@ class Codec(CodecDefinition):
             return self.synthesis(latents.levels, quality)[..., :height, :width].clamp(0, 1)
 
     @torch.no_grad()
-    def synthesize_bytes(self, latents: Latents) -> Tensor:
-        """Quantised latents -> uint8 pixels (B, 3, H, W): what `synthesize` returns, rounded to 8 bits."""
-        synthesis = None if self._coding is None else self._coding.synthesis
+    def synthesize_bytes(self, latents: Latents, receiver: Receiver = "full") -> Tensor:
+        """Quantised latents -> uint8 pixels (B, 3, H, W): what `synthesize` returns, rounded to 8 bits.
+
+        receiver: "light" for those of the light receiver, less exact and sooner. ModelError if the model has none.
+        """
         check_latents(latents)
+        self.check_receiver(receiver)
+        synthesis = None if self._coding is None else self._coding.synthesis
+        if receiver == "light" and self.light is not None:
+            synthesis = self.light.synthesis
         height, width = latents.size
         with for_pixels(len(latents) * height * width):
             if synthesis is None:
@@ -149,18 +159,44 @@ class Codec(CodecDefinition):
         return self.encode(latents, threads=threads)
 
     @torch.no_grad()
-    def decompress(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Tensor:
-        """Bitstreams (pictures of one size) -> pixels (B, 3, H, W) in [0, 1]."""
+    def decompress(
+        self, streams: Sequence[Bitstream], *, threads: int | None = None, receiver: Receiver = "full"
+    ) -> Tensor:
+        """Bitstreams (pictures of one size) -> pixels (B, 3, H, W) in [0, 1]. Raises as `decompress_bytes`."""
+        if self.defines_pixels:
+            return self.decompress_bytes(streams, threads=threads, receiver=receiver).float().div_(255)
+        self.check_receiver(receiver)
         with torch.autocast(self.device.type, enabled=False):
-            return self.synthesize(self.decode(streams, threads=threads))
+            pixels = self.synthesize(self.decode(streams, threads=threads))
+        check_pixel_crcs(streams, pixels)
+        return pixels
 
     @torch.no_grad()
-    def decompress_bytes(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Tensor:
-        """Bitstreams (pictures of one size) -> uint8 pixels (B, 3, H, W): those of `decompress`, rounded to 8 bits."""
+    def decompress_bytes(
+        self, streams: Sequence[Bitstream], *, threads: int | None = None, receiver: Receiver = "full"
+    ) -> Tensor:
+        """Bitstreams (pictures of one size) -> uint8 pixels (B, 3, H, W): those of `decompress`, rounded to 8 bits.
+
+        receiver: as for `synthesize_bytes`. Raises as `decode`, and MismatchError where a stream holds a checksum of
+        the full receiver's pixels and these are others.
+        """
+        self.check_receiver(receiver)
         with torch.autocast(self.device.type, enabled=False):
-            return self.synthesize_bytes(self.decode(streams, threads=threads))
+            pixels = self.synthesize_bytes(self.decode(streams, threads=threads), receiver)
+        if receiver == "full":
+            check_pixel_crcs(streams, pixels)
+        return pixels
 
     # Small things shared by the above.
+
+    def check_receiver(self, receiver: Receiver) -> None:
+        """Raises ValueError if there is no such receiver, ModelError if this model has none."""
+        if receiver not in ("full", "light"):
+            raise ValueError(f"`receiver` must be 'full' or 'light', got {receiver!r}")
+        if receiver == "light" and self.light is None:
+            raise ModelError(
+                f"model {self.name} has no light receiver: take the full one, or train one with `pylatent train light`"
+            )
 
     def _for_coding(self, pictures: int, size: tuple[int, int]) -> AbstractContextManager[None]:
         """The threads of a walk. Without exact networks its result may depend on them: nothing may choose them then."""
@@ -173,18 +209,12 @@ class Codec(CodecDefinition):
         known = self._fingerprint
         if known is not None and known[0] is coding and known[1] == versions:
             return known[2]
-        self._fingerprint = (coding, versions, self._digest(weights))
+        self._fingerprint = (coding, versions, _digest({**self.coding_state(), **weights}))
         return self._fingerprint[2]
 
-    def _digest(self, weights: dict[str, Tensor]) -> bytes:
-        digest = hashlib.sha256()
-        state = {**self.coding_state(), **weights}
-        for key in sorted(state):
-            values = state[key].detach().cpu().contiguous()
-            values = values.float() if values.is_floating_point() else values.to(torch.int32)
-            digest.update(f"{key} {tuple(values.shape)}".encode())
-            digest.update(values.numpy().astype(values.numpy().dtype.newbyteorder("<")).tobytes())
-        return digest.digest()
+    def light_fingerprint(self) -> bytes:
+        """SHA-256 over the light receiver's own integers; empty without one."""
+        return _digest(self.light_state()) if self.light is not None else b""
 
     def _qualities(self, quality: float | Sequence[float] | None, batch: int) -> tuple[float, ...] | None:
         if self.qualities is None:
@@ -204,6 +234,16 @@ class Codec(CodecDefinition):
 
     def _quality_tensor(self, qualities: tuple[float, ...] | None, device: torch.device) -> Tensor | None:
         return None if qualities is None else torch.tensor(qualities, dtype=torch.float32, device=device)
+
+
+def _digest(state: Mapping[str, Tensor]) -> bytes:
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        values = state[key].detach().cpu().contiguous()
+        values = values.float() if values.is_floating_point() else values.to(torch.int32)
+        digest.update(f"{key} {tuple(values.shape)}".encode())
+        digest.update(values.numpy().astype(values.numpy().dtype.newbyteorder("<")).tobytes())
+    return digest.digest()
 
 
 def pad(x: Tensor, alignment: int) -> Tensor:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec
-from pylatent.codecs.integer_convert import calibrate, convert, load_float_synthesis
+from pylatent.codecs.integer_convert import convert, load_float_synthesis
+from pylatent.codecs.integer_ranges import calibrate
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import growth, run_network
@@ -179,7 +180,7 @@ class Chain(Codec):
                 yield y_hat if quality is None else y_hat * self._gain(self.inverse_gain, x.new_tensor([quality]))
 
         ranges = calibrate(self.g_s, inputs())
-        self._coding = replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges))
+        self._coding = replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), light=None)
 
     def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
         super().load_coding_state(state)

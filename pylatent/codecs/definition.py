@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from pylatent.codecs.exact import load_float_weights, table_indexes
 from pylatent.codecs.latents import Parameters
+from pylatent.codecs.light import LightReceiver
 from pylatent.codecs.steps import Shape, Step, whole_levels
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import Done, Here
@@ -175,6 +177,23 @@ class CodecDefinition(nn.Module, ABC):
     def defines_pixels(self) -> bool:
         """Whether the pixels are defined in integers (`calibrate`), the same on every machine."""
         return self._coding is not None and self._coding.synthesis is not None
+
+    @property
+    def light(self) -> LightReceiver | None:
+        """The light receiver, a cheaper synthesis for previews, if the model has one (pylatent.train.light)."""
+        return None if self._coding is None else self._coding.light
+
+    def set_light(self, light: LightReceiver | None) -> None:
+        """Give the codec a light receiver, made of its integer synthesis. ModelError before `update`."""
+        self._coding = replace(self._ready(), light=light)
+
+    def light_state(self) -> dict[str, Tensor]:
+        """The light receiver as tensors that a model file stores; no part of `coding_state` and the fingerprint."""
+        return {} if self.light is None else self.light.state()
+
+    def load_light_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take `light_state`'s tensors, after `load_coding_state`. Raises KeyError, ModelError."""
+        self.set_light(LightReceiver.from_state(state, self._ready().synthesis))
 
     @property
     def kept_as_integers(self) -> set[str]:

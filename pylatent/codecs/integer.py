@@ -142,26 +142,37 @@ class IntegerSynthesis:
     def state(self, prefix: str) -> dict[str, Tensor]:
         """Tensors that `from_state` reads: integers, and the layers' `units`."""
         state = {f"{prefix}.gains": self.gains, f"{prefix}.largest": torch.tensor([self.largest], dtype=torch.int32)}
-        for number, layer in enumerate(self.layers):
-            shape = [layer.leaky, layer.skip, layer.low, layer.high, layer.shuffle]
-            state[f"{prefix}.{number}.weight"] = layer.weight
-            state[f"{prefix}.{number}.bias"] = layer.bias
-            state[f"{prefix}.{number}.multiplier"] = layer.multiplier
-            state[f"{prefix}.{number}.shape"] = torch.tensor(shape, dtype=torch.int32)
-            state[f"{prefix}.{number}.units"] = layer.units
-        return state
+        return state | layers_state(self.layers, prefix)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], prefix: str) -> IntegerSynthesis:
         """The network of `state`'s tensors. Raises ModelError or KeyError if they are not complete."""
-        layers: list[IntegerLayer] = []
-        while (key := f"{prefix}.{len(layers)}") + ".weight" in state:
-            leaky, skip, low, high, shuffle = state[f"{key}.shape"].tolist()
-            weight, bias, multiplier, units = (state[f"{key}.{part}"] for part in _TENSORS)
-            layers.append(
-                IntegerLayer(key, weight, bias, multiplier, bool(leaky), bool(skip), low, high, shuffle, units)
-            )
-        return cls(state[f"{prefix}.gains"], int(state[f"{prefix}.largest"]), layers)
+        return cls(state[f"{prefix}.gains"], int(state[f"{prefix}.largest"]), layers_from_state(state, prefix))
+
+
+def layers_state(layers: Sequence[IntegerLayer], prefix: str) -> dict[str, Tensor]:
+    """Tensors that `layers_from_state` reads; weights are int8 where they fit."""
+    state = {}
+    for number, layer in enumerate(layers):
+        fits = int(layer.weight.int().abs().max()) < 1 << 7
+        shape = [layer.leaky, layer.skip, layer.low, layer.high, layer.shuffle]
+        state[f"{prefix}.{number}.weight"] = layer.weight.to(torch.int8) if fits else layer.weight
+        state[f"{prefix}.{number}.bias"] = layer.bias
+        state[f"{prefix}.{number}.multiplier"] = layer.multiplier
+        state[f"{prefix}.{number}.shape"] = torch.tensor(shape, dtype=torch.int32)
+        state[f"{prefix}.{number}.units"] = layer.units
+    return state
+
+
+def layers_from_state(state: Mapping[str, Tensor], prefix: str) -> list[IntegerLayer]:
+    """The layers of `state`'s tensors. Raises KeyError if they are not complete."""
+    layers: list[IntegerLayer] = []
+    while (key := f"{prefix}.{len(layers)}") + ".weight" in state:
+        leaky, skip, low, high, shuffle = state[f"{key}.shape"].tolist()
+        weight, bias, multiplier, units = (state[f"{key}.{part}"] for part in _TENSORS)
+        integers = weight.to(torch.int16), bias, multiplier
+        layers.append(IntegerLayer(key, *integers, bool(leaky), bool(skip), low, high, shuffle, units))
+    return layers
 
 
 def _apply(layer: IntegerLayer, values: Tensor, before: Tensor) -> Tensor:

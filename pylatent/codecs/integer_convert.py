@@ -1,7 +1,4 @@
-"""From a float synthesis to its integer form: ranges of its activations, then scales, weights and multipliers.
-
-Accepts an `nn.Sequential` of Conv2d (3x3 or 1x1, keeping the size), LeakyReLU(0.01), PixelShuffle, and residual blocks:
-modules with `conv1`, `conv2` and `limit` that compute clamp(x + conv2(leaky(conv1(x))), -limit, limit).
+"""From a float synthesis to its integer form: scales, weights and multipliers from the ranges of its activations.
 
 Every channel of the latents and of the values inside residual blocks has a scale of its own, which costs nothing, since
 the gains, or the weights around it, absorb it; the channels of a residual stream share one. A layer's inputs and its
@@ -11,17 +8,15 @@ expected error of rounding both the smallest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pylatent.codecs.exact import ACTIVATION_BITS
 from pylatent.codecs.integer import LIMITS, MULTIPLIER_BITS, IntegerLayer, IntegerSynthesis, largest_sum, transformed
 from pylatent.codecs.integer_gains import GAIN_BITS
+from pylatent.codecs.integer_ranges import FloatLayer, Range, float_layers
 from pylatent.errors import ModelError
 
 MARGIN = 4.0  # of limits over what the calibration saw; of those where a stream of residual sums begins:
@@ -30,101 +25,6 @@ _FLOOR = 0.25  # ranges of channels, at least this part of the largest; before t
 _FLOOR_OF_LATENTS = 0.1
 _SLACK = 1 << 12  # of sums, for rounded weights
 _LARGEST_ERROR = 1e-3  # of rounding a layer's inputs and weights, in parts of the mean square of its sums
-
-
-@dataclass(frozen=True)
-class FloatLayer:
-    """A convolution of the float network. limit: of the residual sum that it ends, None elsewhere."""
-
-    name: str
-    convolution: nn.Conv2d
-    leaky: bool = False
-    skip: bool = False
-    limit: float | None = None
-    shuffle: int = 1
-
-
-@dataclass
-class Range:
-    """What the inputs of a layer were: largest, smallest and mean square of each channel (C,), float64."""
-
-    high: Tensor
-    low: Tensor
-    square: Tensor
-    count: int = 1
-
-    @classmethod
-    def of(cls, values: Tensor) -> Range:
-        values, axes = values.double(), (0, 2, 3)
-        return cls(values.amax(axes), values.amin(axes), values.square().mean(axes))
-
-    def add(self, other: Range) -> None:
-        self.high, self.low = torch.maximum(self.high, other.high), torch.minimum(self.low, other.low)
-        self.square = (self.square * self.count + other.square) / (self.count + 1)
-        self.count += 1
-
-
-def float_layers(network: nn.Sequential) -> list[FloatLayer]:
-    """The convolutions of a network. Raises ModelError for a module that has no integer form."""
-    layers: list[FloatLayer] = []
-    for name, module in network.named_children():
-        last = layers[-1] if layers else None
-        if isinstance(module, nn.Conv2d):
-            layers.append(FloatLayer(name, module))
-        elif all(hasattr(module, part) for part in ("conv1", "conv2", "limit")):
-            block: Any = module
-            if block.limit is None:
-                raise ModelError(f"layer {name} of the synthesis has no integer form: its sums have no limit")
-            layers.append(FloatLayer(f"{name}.conv1", block.conv1, leaky=True))
-            layers.append(FloatLayer(f"{name}.conv2", block.conv2, skip=True, limit=float(block.limit)))
-        elif isinstance(module, nn.LeakyReLU) and last and module.negative_slope == 0.01 and not last.skip:
-            layers[-1] = FloatLayer(last.name, last.convolution, leaky=True)
-        elif isinstance(module, nn.PixelShuffle) and last and not last.skip and last.shuffle == 1:
-            layers[-1] = FloatLayer(last.name, last.convolution, last.leaky, shuffle=module.upscale_factor)
-        else:
-            raise ModelError(f"layer {name} of the synthesis, {module}, has no integer form here")
-    for layer in layers:
-        _check_convolution(layer)
-    return layers
-
-
-def _check_convolution(layer: FloatLayer) -> None:
-    conv = layer.convolution
-    kernel = conv.kernel_size[0]
-    same = conv.kernel_size == (kernel, kernel) and conv.padding == (kernel // 2, kernel // 2)
-    if kernel not in LIMITS or not same or conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.groups != 1:
-        raise ModelError(f"layer {layer.name} has no integer form: it must be 3x3 or 1x1 and keep the size, not {conv}")
-    if not all(bool(torch.isfinite(value).all()) for value in conv.parameters()):
-        raise ModelError(f"layer {layer.name} of the synthesis has weights that are not finite")
-
-
-@torch.no_grad()
-def calibrate(network: nn.Sequential, inputs: Iterable[Tensor]) -> list[Range]:
-    """The range of each layer's inputs over batches of what the network is given (B, C, h, w)."""
-    layers = float_layers(network)
-    ranges: list[Range] = []
-    for values in inputs:
-        before = values
-        for number, layer in enumerate(layers):
-            seen = Range.of(values)
-            if number < len(ranges):
-                ranges[number].add(seen)
-            else:
-                ranges.append(seen)
-            values, before = _apply(layer, values, before), values
-    if not ranges:
-        raise ValueError("`inputs` must hold at least one batch to calibrate with, got none")
-    return ranges
-
-
-def _apply(layer: FloatLayer, values: Tensor, before: Tensor) -> Tensor:
-    result = layer.convolution(values)
-    if layer.leaky:
-        result = F.leaky_relu(result, 0.01)
-    if layer.skip:
-        assert layer.limit is not None
-        result = (result + before).clamp(-layer.limit, layer.limit)
-    return F.pixel_shuffle(result, layer.shuffle)
 
 
 @dataclass
@@ -158,24 +58,44 @@ def convert(
     layers = float_layers(network)
     if len(ranges) != len(layers) or len(ranges[0].high) != layers[0].convolution.in_channels:
         raise ValueError(f"`ranges` must be of the {len(layers)} layers of this network")
-    activations: list[_Activations] = []
-    streams = _streams(layers)
-    for number in range(len(layers)):
-        activations.append(_inputs(layers, ranges, number, next(each for each in streams if number in each)))
-    for stream in streams:
-        _choose_bits([(layers[number], activations[number]) for number in stream])
-    largest = activations[0].highest
-    gains = torch.ones(1, len(activations[0].range)) if inverse_gain is None else inverse_gain.detach().cpu()
-    units = (
-        gains.double().clamp_min(0) * activations[0].unit / activations[0].range * 2.0 ** (GAIN_BITS - ACTIVATION_BITS)
-    )
+    first = _latents(ranges[0])
+    integers = _convert(layers, ranges, first, name)
+    gains = torch.ones(1, len(first.range)) if inverse_gain is None else inverse_gain.detach().cpu()
+    units = gains.double().clamp_min(0) * first.unit / first.range * 2.0 ** (GAIN_BITS - ACTIVATION_BITS)
     if not bool((units < 2**31).all()):
         raise ModelError(f"the inverse gains of the synthesis reach {float(gains.max()):.3g}, more than integers hold")
-    integers = []
-    for number, layer in enumerate(layers):
-        following = activations[number + 1] if number + 1 < len(layers) else None
-        integers.append(_integer_layer(f"{name}.{layer.name}", layer, activations[number], following))
-    return IntegerSynthesis(torch.round(units).to(torch.int32), largest, integers)
+    return IntegerSynthesis(torch.round(units).to(torch.int32), first.highest, integers)
+
+
+def convert_after(
+    network: nn.Sequential, full: IntegerSynthesis, shared: int, ranges: list[Range], *, largest: int, name: str
+) -> list[IntegerLayer]:
+    """Layers of a float network that continues the first `shared` layers of an integer synthesis.
+
+    Its inputs are what these stand for, its first layer is no residual block. largest: what its weights become at most.
+    Raises ModelError, with the layer's name, where there is no integer form.
+    """
+    layers = [replace(layer, largest=largest) for layer in float_layers(network)]
+    before, units = full.layers[shared - 1], full.layers[shared].units.double()
+    if shared < 1 or len(units) != layers[0].convolution.in_channels or len(layers) != len(ranges):
+        raise ValueError(f"`network` must continue layer {shared - 1}, whose {len(units)} channels are its inputs")
+    unit = before.high
+    given = _Activations(unit / units, before.low / unit, 1.0, ranges[0].square, unit)
+    return _convert(layers, ranges, given, name)
+
+
+def _convert(layers: list[FloatLayer], ranges: list[Range], first: _Activations, name: str) -> list[IntegerLayer]:
+    """first: the inputs of the first layer, which get their bits here unless they have some."""
+    activations, streams = [first], _streams(layers)
+    for number in range(1, len(layers)):
+        activations.append(_inputs(layers, ranges, number, next(each for each in streams if number in each)))
+    for stream in streams:
+        if not any(activations[number].unit for number in stream):
+            _choose_bits([(layers[number], activations[number]) for number in stream])
+    return [
+        _integer_layer(f"{name}.{layer.name}", layer, inputs, following)
+        for layer, inputs, following in zip(layers, activations, [*activations[1:], None], strict=True)
+    ]
 
 
 def _streams(layers: list[FloatLayer]) -> list[list[int]]:
@@ -198,10 +118,9 @@ def _inputs(layers: list[FloatLayer], ranges: list[Range], number: int, stream: 
     """Scales of a layer's inputs, without their bits."""
     seen = ranges[number]
     magnitude = torch.maximum(seen.high, -seen.low)
-    if number == 0:
-        return _Activations(_at_least(MARGIN * magnitude, _FLOOR_OF_LATENTS), -1.0, 1.0, seen.square)
     if layers[number - 1].leaky and layers[number - 1].shuffle == 1:
-        scale = _at_least(MARGIN * magnitude, _FLOOR)
+        # Weights that have been rounded stay what they are where all inputs have one scale.
+        scale = _at_least(MARGIN * magnitude, _FLOOR if layers[number].largest is None else 1.0)
         low = float((MARGIN * seen.low.clamp_max(0) / scale).min())
         return _Activations(scale, max(-1.0, low - 0.01), 1.0, seen.square)
     first = ranges[stream[0]]
@@ -211,6 +130,12 @@ def _inputs(layers: list[FloatLayer], ranges: list[Range], number: int, stream: 
     limit = layers[number - 1].limit
     part = 1.0 if limit is None else limit / most
     return _Activations(torch.full_like(magnitude, max(most, 1e-6)), -part, part, seen.square)
+
+
+def _latents(seen: Range) -> _Activations:
+    """Scales of the first layer's inputs, without their bits."""
+    magnitude = torch.maximum(seen.high, -seen.low)
+    return _Activations(_at_least(MARGIN * magnitude, _FLOOR_OF_LATENTS), -1.0, 1.0, seen.square)
 
 
 def _at_least(magnitude: Tensor, floor: float) -> Tensor:
@@ -251,6 +176,8 @@ def _weight_scale(layer: FloatLayer, inputs: _Activations, weight: Tensor) -> Te
     sums = largest_sum(weight, _bias(layer), inputs.low, inputs.high) * inputs.unit
     room = limits.sums - _SLACK - weight[0].numel() * inputs.unit / 2  # rounding adds half a unit to a weight
     scale = torch.minimum(room / sums.clamp_min(1e-30), (limits.weights - 8) / largest.clamp_min(1e-30))
+    if layer.largest is not None:
+        scale = torch.minimum(scale, layer.largest / weight.abs().amax((1, 2, 3)).clamp_min(1e-30))
     return torch.where(largest > 0, scale, scale.clamp_max(1.0))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pylatent.codecs.exact import ACTIVATION_BITS, ExactNetwork, exact_layers, to_grid
 from pylatent.codecs.integer import IntegerSynthesis
+from pylatent.codecs.light import LightReceiver
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales
@@ -28,7 +29,8 @@ class CodingTables:
 
     medians (C,) of the prior and thresholds (63,) of the Gaussian scales: integers over 2^8 in float64; the table of a
     scale is the number of thresholds below it, as in CompressAI's `build_indexes`. networks: the exact form of each
-    network that the codec names. synthesis: what defines the pixels, if it is made (`Codec.calibrate`).
+    network that the codec names. synthesis: what defines the pixels, if it is made (`Codec.calibrate`). light: the
+    light receiver, if there is one; it steers nothing and is no part of `state`.
     """
 
     tables: dict[str, CdfTables]
@@ -36,6 +38,7 @@ class CodingTables:
     thresholds: Tensor
     networks: dict[str, ExactNetwork]
     synthesis: IntegerSynthesis | None = None
+    light: LightReceiver | None = None
 
     @classmethod
     def build(

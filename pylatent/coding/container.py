@@ -15,6 +15,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pylatent._files import write_bytes
 from pylatent.errors import FormatError
@@ -25,7 +26,7 @@ VERSION = 1
 HASH_BYTES = 8
 MAX_SIDE = 1 << 20
 MAX_SECTIONS = 64
-INEXACT = 128  # added to the number of sections
+INEXACT, PIXELS_CHECKED = 128, 256  # added to the number of sections
 QUALITY_STEPS = 64
 MAX_QUALITY = 255
 MAX_NAME = 64
@@ -44,6 +45,7 @@ class Bitstream:
     sections: coded steps of the latents, in coding order, each a lane stream (docs/format.md); 1..64 of them.
     index_crc: CRC-32 chained over the table-index bytes of the sections in coding order.
     exact: whether the table indexes are the same on every machine; False for a model without exact networks.
+    pixel_crc: CRC-32 of the decoded 8-bit pixels, row by row, red, green, blue; None where it is not stored.
     """
 
     size: tuple[int, int]
@@ -51,6 +53,7 @@ class Bitstream:
     sections: tuple[bytes, ...]
     index_crc: int
     exact: bool = True
+    pixel_crc: int | None = None
 
     def __post_init__(self) -> None:
         for side, name in zip(self.size, ("height", "width"), strict=True):
@@ -65,15 +68,18 @@ class Bitstream:
         for number, section in enumerate(self.sections):
             if len(section) > _VARINT_LIMIT:
                 raise ValueError(f"section {number} is longer than {_VARINT_LIMIT} bytes: {len(section)}")
-        if not 0 <= self.index_crc < 1 << 32:
-            raise ValueError(f"`index_crc` must be an unsigned 32-bit number, got {self.index_crc}")
+        for name, crc in (("index_crc", self.index_crc), ("pixel_crc", self.pixel_crc or 0)):
+            if not 0 <= crc < 1 << 32:
+                raise ValueError(f"`{name}` must be an unsigned 32-bit number, got {crc}")
 
     def to_record(self, *, context: bytes = b"") -> bytes:
         """The record's bytes; `context` is what precedes it (a file's header): covered by the CRC, not stored."""
         steps = 0 if self.quality is None else int(self.quality * QUALITY_STEPS)
-        count = len(self.sections) + (0 if self.exact else INEXACT)
+        checked = self.pixel_crc is not None
+        count = len(self.sections) + (0 if self.exact else INEXACT) + (PIXELS_CHECKED if checked else 0)
         numbers = (*self.size, steps, count, *map(len, self.sections))
-        body = b"".join((*map(varint, numbers), self.index_crc.to_bytes(4, "little"), *self.sections))
+        crcs = b"".join(crc.to_bytes(4, "little") for crc in (self.index_crc, self.pixel_crc) if crc is not None)
+        body = b"".join((*map(varint, numbers), crcs, *self.sections))
         return body + zlib.crc32(body, zlib.crc32(context)).to_bytes(4, "little")
 
     @classmethod
@@ -153,8 +159,8 @@ def check_model_name(name: str) -> None:
 def record_length(data: bytes) -> int:
     """Bytes of the record that `data` begins with, as its first fields tell them; raises FormatError."""
     cursor = Cursor(data)
-    _, _, _, lengths = _read_head(cursor)
-    return cursor.at + 4 + sum(lengths) + 4
+    head = _read_head(cursor)
+    return cursor.at + (8 if head.pixels_checked else 4) + sum(head.lengths) + 4
 
 
 class Cursor:
@@ -233,9 +239,10 @@ def _read_model(cursor: Cursor) -> tuple[str, bytes]:
 
 def _read_record(cursor: Cursor, crc: int) -> Bitstream:
     start = cursor.at
-    size, steps, exact, lengths = _read_head(cursor)
+    head = _read_head(cursor)
     index_crc = int.from_bytes(cursor.take(4, "the index CRC"), "little")
-    end = cursor.at + sum(lengths) + 4
+    pixel_crc = int.from_bytes(cursor.take(4, "the pixel CRC"), "little") if head.pixels_checked else None
+    end = cursor.at + sum(head.lengths) + 4
     if end > len(cursor.data):
         raise FormatError(
             f"byte {len(cursor.data)}: truncated: the sections and CRC should end at byte {end}, "
@@ -243,28 +250,36 @@ def _read_record(cursor: Cursor, crc: int) -> Bitstream:
         )
     if end < len(cursor.data):
         raise FormatError(f"byte {end}: {len(cursor.data) - end} trailing bytes after the record")
-    sections = tuple(cursor.take(length, "a section") for length in lengths)
+    sections = tuple(cursor.take(length, "a section") for length in head.lengths)
     found = zlib.crc32(cursor.data[start : cursor.at], crc)
     stored = int.from_bytes(cursor.take(4, "the CRC"), "little")
     if found != stored:
         raise FormatError(
             f"byte {cursor.at - 4}: CRC mismatch: stored {stored:08x}, computed {found:08x}: damaged data"
         )
-    return Bitstream(size, steps / QUALITY_STEPS if steps else None, sections, index_crc, exact)
+    quality = head.steps / QUALITY_STEPS if head.steps else None
+    return Bitstream(head.size, quality, sections, index_crc, head.exact, pixel_crc)
 
 
-def _read_head(cursor: Cursor) -> tuple[tuple[int, int], int, bool, list[int]]:
-    """Height and width, quality in its steps, whether the model is exact, and the lengths of the sections."""
+class _Head(NamedTuple):
+    size: tuple[int, int]
+    steps: int  # of the quality
+    exact: bool
+    pixels_checked: bool
+    lengths: list[int]  # of the sections
+
+
+def _read_head(cursor: Cursor) -> _Head:
     size = (_read_side(cursor, "height"), _read_side(cursor, "width"))
     steps = cursor.varint("the quality")
     if steps > MAX_QUALITY * QUALITY_STEPS:
         raise FormatError(f"byte {cursor.at - 1}: the quality is {steps}/64, above the limit of {MAX_QUALITY}")
     field = cursor.varint("the number of sections")
-    count = field % INEXACT if field <= INEXACT + MAX_SECTIONS else field
+    count = field % INEXACT if field <= PIXELS_CHECKED + INEXACT + MAX_SECTIONS else field
     if not 1 <= count <= MAX_SECTIONS:
         raise FormatError(f"byte {cursor.at - 1}: {count} sections declared, 1..{MAX_SECTIONS} are allowed")
     lengths = [cursor.varint(f"the length of section {number}") for number in range(count)]
-    return size, steps, field == count, lengths
+    return _Head(size, steps, not field & INEXACT, bool(field & PIXELS_CHECKED), lengths)
 
 
 def _read_side(cursor: Cursor, what: str) -> int:

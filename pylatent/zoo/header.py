@@ -21,7 +21,8 @@ class Header:
     """What a model file says about itself.
 
     name: versioned, such as "default-1". architecture: class name. config: its arguments. hash: the fingerprint in hex,
-    whose first 16 digits are in every file coded with the model. card: data, training, licence, results.
+    whose first 16 digits are in every file coded with the model. card: data, training, licence, results. light: the
+    fingerprint of the light receiver, which files do not depend on; empty if there is none.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Header:
     config: dict[str, Any]
     hash: str
     card: dict[str, Any] = field(default_factory=dict)
+    light: str = ""
 
     @property
     def qualities(self) -> tuple[float, float] | None:

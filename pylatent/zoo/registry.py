@@ -126,6 +126,8 @@ def installed(name: str) -> ModelInfo | None:
 def add(path: str | os.PathLike[str]) -> ModelInfo:
     """Install a model file under the name that it gives itself; nothing is done where it is installed already.
 
+    A light receiver that the file has is added to the same model, or replaces the one it has.
+
     Raises ModelError if the file is damaged, or the name taken by another model; OSError.
     """
     from pylatent.zoo.store import load_codec
@@ -199,9 +201,15 @@ def remove(name: str) -> ModelInfo:
 def _install(header: Header, data: bytes) -> ModelInfo:
     _refuse_alias(header.name)
     known = installed(header.name)
-    if known is not None and known.header.hash == header.hash:
+    same = known is not None and known.header.hash == header.hash
+    if known is not None and same and (known.header.light == header.light or not header.light):
         return known
-    if known is not None:
+    if known is not None and same and known.shipped:
+        raise ModelError(
+            f"{known.name} came with the package and is never changed; pass the file itself as the model, "
+            "which decodes the same files, with the light receiver that it has"
+        )
+    if known is not None and not same:
         raise ModelError(
             f"a different model named {header.name} is installed already ({known.path}); choose another name, or run "
             f"`pylatent models remove {header.name}` first"

@@ -1,7 +1,8 @@
 """Model files: safetensors with the architecture, the card and everything that coding needs. Loading never unpickles.
 
 Transforms are stored in half precision. Networks that are made exact are stored once, as the integers of that form;
-their float weights are what those integers stand for.
+their float weights are what those integers stand for. A light receiver is beside them: its layers, and how many of the
+full synthesis come before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pylatent.zoo.header import KEY, SUFFIX, VERSION, Header, is_model, read_hea
 
 __all__ = ["SUFFIX", "Header", "is_model", "load_codec", "model_bytes", "read_checkpoint", "read_header", "save_codec"]
 
-_CODING = "coding."
+_CODING, _LIGHT = "coding.", "light."
 _HALF = ("g_a.", "g_s.", "h_a.")
 
 
@@ -49,9 +50,12 @@ def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Heade
             value = value.detach().cpu().contiguous()
             tensors[key] = value.half() if key.startswith(_HALF) else value.float()
     tensors |= {_CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
+    tensors |= {key: value.contiguous() for key, value in codec.light_state().items()}
     header = Header(name, type(codec).__name__, codec.config, "", card)
-    header = replace(header, hash=_restore(header, tensors).fingerprint().hex())
-    return header, save(tensors, {KEY: json.dumps({"version": VERSION, **asdict(header)})})
+    restored = _restore(header, tensors)
+    header = replace(header, hash=restored.fingerprint().hex(), light=restored.light_fingerprint().hex())
+    fields = {key: value for key, value in asdict(header).items() if key != "light" or value}
+    return header, save(tensors, {KEY: json.dumps({"version": VERSION, **fields})})
 
 
 def load_codec(path: str | os.PathLike[str]) -> Codec:
@@ -63,7 +67,7 @@ def load_codec(path: str | os.PathLike[str]) -> Codec:
         codec = _restore(header, tensors)
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} does not hold a complete {header.architecture}: {error}") from error
-    if codec.fingerprint().hex() != header.hash:
+    if codec.fingerprint().hex() != header.hash or codec.light_fingerprint().hex() != header.light:
         raise ModelError(f"{path} is damaged: its weights do not have the fingerprint that its header gives")
     return codec
 
@@ -81,9 +85,11 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
         )
     codec = ARCHITECTURES[header.architecture](**header.config)
     coding = {key.removeprefix(_CODING): value for key, value in tensors.items() if key.startswith(_CODING)}
-    weights = {key: value.float() for key, value in tensors.items() if not key.startswith(_CODING)}
+    light = {key: value for key, value in tensors.items() if key.startswith(_LIGHT)}
+    weights = {key: value.float() for key, value in tensors.items() if not key.startswith((_CODING, _LIGHT))}
     found = codec.load_state_dict(weights, strict=False)
     codec.load_coding_state(coding)
+    codec.load_light_state(light)
     if missing := set(found.missing_keys) - codec.kept_as_integers:
         raise KeyError(f"its weights lack {', '.join(sorted(missing))}")
     if found.unexpected_keys:

@@ -11,8 +11,9 @@ from torch import nn
 
 from pylatent.codecs import _integer_native, integer
 from pylatent.codecs.integer import LIMITS, IntegerSynthesis, largest_sum
-from pylatent.codecs.integer_convert import calibrate, convert, float_layers
+from pylatent.codecs.integer_convert import convert
 from pylatent.codecs.integer_gains import gains_of, integer_sqrt
+from pylatent.codecs.integer_ranges import calibrate, float_layers
 from pylatent.errors import ModelError
 
 

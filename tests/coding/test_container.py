@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from pylatent.coding.container import MAGIC, MAX_SIDE, Bitstream, LatFile
+from pylatent.coding.container import MAGIC, MAX_SIDE, Bitstream, LatFile, record_length
 from pylatent.errors import FormatError
 
 STREAM = Bitstream(size=(512, 768), quality=4.25, sections=(bytes(range(200)), b"y" * 20_000), index_crc=0x89ABCDEF)
@@ -29,6 +29,8 @@ def sealed(body: bytes, context: bytes = b"") -> bytes:
         Bitstream((3, 5), 2.5, tuple(bytes([k]) for k in range(64)), 7),
         Bitstream((3, 5), 2.5, (b"z", b"y"), 7, exact=False),
         Bitstream((3, 5), 2.5, (b"",) * 64, 7, exact=False),
+        Bitstream((3, 5), 2.5, (b"z", b"y"), 7, pixel_crc=0),
+        Bitstream((3, 5), 2.5, (b"z",) * 64, 7, exact=False, pixel_crc=0xFFFFFFFF),
     ],
 )
 def test_what_is_written_is_read(stream):
@@ -41,6 +43,10 @@ def test_the_bytes_are_those_of_the_documentation():
     stream = Bitstream((300, 2), 1.5, (b"AB", b"C"), 0x04030201)
     body = bytes.fromhex("ac02 02 60 02 02 01 01020304") + b"ABC"
     assert stream.to_record() == sealed(body)
+    checked = dataclasses.replace(stream, pixel_crc=0x08070605)
+    of_checked = bytes.fromhex("ac02 02 60 8202 02 01 01020304 05060708") + b"ABC"
+    assert checked.to_record() == sealed(of_checked)
+    assert record_length(checked.to_record() + b"more") == len(of_checked) + 4 == record_length(stream.to_record()) + 5
     header = b"\xecLAT\r\n\x01\x03m-1HASHHASH"
     assert LatFile("m-1", b"HASHHASH", stream).to_bytes() == header + sealed(body, context=header)
 
@@ -108,7 +114,10 @@ def test_file_errors_say_what_and_where(data, message):
         ("01 01 00 00 00000000", "0 sections declared"),
         ("01 01 00 41 00000000", "65 sections declared"),
         ("01 01 00 8001 00000000", "0 sections declared"),
-        ("01 01 00 c101 00000000", "193 sections declared"),
+        ("01 01 00 c101 00000000", "65 sections declared"),
+        ("01 01 00 8002 00000000", "0 sections declared"),
+        ("01 01 00 c103 00000000", "449 sections declared"),
+        ("01 01 00 8103 00 00000000 000000", "truncated: the sections and CRC should end at byte 18"),
         ("01 01 00 02 01 ffffffff0f 00000000", "truncated: the sections and CRC should end at byte 4294967314"),
         ("01 01 00 01 00 00000000 ff", "byte 13: 1 trailing bytes"),
     ],
@@ -136,6 +145,7 @@ def test_a_record_of_another_file_is_refused():
         ({"quality": float("inf")}, "`quality`"),
         ({"sections": ()}, "`sections`"),
         ({"index_crc": -1}, "`index_crc`"),
+        ({"pixel_crc": 1 << 32}, "`pixel_crc`"),
     ],
 )
 def test_a_stream_that_could_not_be_read_back_cannot_be_made(change, message):
