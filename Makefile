@@ -15,13 +15,14 @@ COMPAT_EXTRAS ?= compressai timm pyarrow==21.0.0 ray imageio datasets
 COMPAT_PACKAGE ?= .
 COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help venv install emulated cuda-report test test-compat demo lint format clean
+.PHONY: help venv install emulated cuda-report test test-compat demo docs lint format clean
 help:
 	@echo "make demo         compress, decompress and verify three photographs; results in demo-output/"
 	@echo "make test         build, install into $(VENV) and run the tests"
 	@echo "make test-compat  the tests beside CompressAI, torchvision, timm, pyarrow, Ray, imageio and datasets, in $(COMPAT_VENV) (5 GB)"
 	@echo "make emulated     build the modules that run the CUDA kernels on the CPU"
 	@echo "make cuda-report  what nvcc and the emulator say about the CUDA kernels, into docs/cuda-report.md"
+	@echo "make docs         the documentation, into build/site: open build/site/index.html"
 	@echo "make lint         ruff, clang-format and mypy"
 	@echo "make format       let ruff and clang-format rewrite the sources"
 	@echo "make clean        remove $(VENV), $(COMPAT_VENV) and the build folder"
@@ -32,7 +33,7 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q --upgrade pip
 	$(PIP) install -q '$(TORCH)' scikit-build-core pybind11 cmake ninja
-	$(PIP) install -q --no-build-isolation '.[test,train,plot,dev]'
+	$(PIP) install -q --no-build-isolation '.[test,train,plot,dev,docs]'
 	@touch $@
 
 venv: $(VENV)/.ready
@@ -77,6 +78,12 @@ test-compat: $(COMPAT_VENV)/.ready
 
 demo: install
 	$(BIN)/python examples/demo.py
+
+# Pages that open from the disk and fetch nothing; a warning is an error.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.ready
+	$(BIN)/mkdocs build --strict
+	@! grep -rlE '<(script|link|img)[^>]* (src|href)="https?://' build/site --include=*.html || { echo "these pages fetch"; exit 1; }
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -70,19 +70,33 @@ def rd_section() -> str:
         "",
         *_table(["quality", "bpp", "PSNR, dB", "MS-SSIM"], rows),
         "",
-        "![PSNR against bits per pixel](docs/images/rd-kodak12.png)",
+        "![PSNR against bits per pixel](images/rd-kodak12.png)",
         "",
         "Bits at equal PSNR (BD-rate; negative is fewer):",
         "",
     ]
-    rows = [
-        [description, _percent(rate["mean_of_pictures"]), _percent(rate["of_mean_curve"])]
+    rates = _bd_rates(result)
+    for name, published in result.get("published", {}).items():
+        what = f"{name}: on all 24 pictures, another set"
+        rates.append([what, "–", _percent(published["bd_rate_of_mean_curve"])])
+    lines += _table(["", "mean of the pictures", "of the mean curve"], rates)
+    return "\n".join(lines) + "\n"
+
+
+def summary_section() -> str:
+    """What a newcomer wants to know: bits at equal PSNR, and times of a picture."""
+    result = _load("rd-kodak12.json")
+    lines = _table(["bits at equal PSNR (BD-rate)", "mean of the pictures", "of the mean curve"], _bd_rates(result))
+    count = len(result["pictures"])
+    lines += ["", f"Model `{result['model']}`, {count} pictures of Kodak's (768x512), sizes of whole files."]
+    return "\n".join(lines) + "\n"
+
+
+def _bd_rates(result: dict[str, Any]) -> list[list[str]]:
+    return [
+        [f"against {description}", _percent(rate["mean_of_pictures"]), _percent(rate["of_mean_curve"])]
         for description, rate in zip(result["baselines"].values(), result["bd_rate_percent"].values(), strict=True)
     ]
-    for name, published in result.get("published", {}).items():
-        rows.append([f"{name}: on all 24 pictures, another set", "–", _percent(published["bd_rate_of_mean_curve"])])
-    lines += _table(["against", "mean of the pictures", "of the mean curve"], rows)
-    return "\n".join(lines) + "\n"
 
 
 def speed_section() -> str:
@@ -314,8 +328,9 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
-    README: {"rd": rd_section, "speed": speed_section, "operators": operators_section},
-    ROOT / "docs" / "refinement.md": {
+    ROOT / "README.md": {"summary": summary_section},
+    DOCS / "measurements.md": {"rd": rd_section, "speed": speed_section, "operators": operators_section},
+    DOCS / "refinement.md": {
         "methods": refinement_methods_section,
         "pictures": refinement_pictures_section,
         "time": refinement_time_section,

@@ -1,6 +1,6 @@
 """Loads the native core `pylatent._C`, or remembers why it is missing.
 
-torch is imported first: the core takes its threads from the OpenMP runtime that torch has loaded (DESIGN §3).
+torch is imported first: the core takes its threads from the OpenMP runtime that torch has loaded (docs/map.md).
 """
 
 from __future__ import annotations

@@ -74,4 +74,5 @@ def test_commands(folder):
         with pytest.raises(SystemExit) as caught:
             cli.main(shlex.split(line, comments=True)[1:])
         assert not caught.value.code, line
-    assert {"photo.lat", "decoded.png", "small.lat", "rd.png"} <= {path.name for path in folder.iterdir()}
+    made = {path.name for path in folder.iterdir()}
+    assert {"photo.lat", "decoded.png", "small.lat", "report.html", "rd.png"} <= made

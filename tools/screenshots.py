@@ -30,8 +30,8 @@ def docs(page: Page) -> None:
     start = ROOT / "build" / "site" / "index.html"
     if not start.exists():
         raise SystemExit("there is no documentation: run `make docs` first")
-    page.open(start.as_uri(), 1200, 900)
-    page.screenshot(IMAGES / "docs.png")
+    page.open(start.as_uri(), 1280, 900)
+    page.screenshot(IMAGES / "docs.jpg")
 
 
 SHOTS = {"compare": compare, "docs": docs}

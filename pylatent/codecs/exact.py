@@ -1,4 +1,4 @@
-"""Exact parameter networks: integer-valued convolutions in float64, equal on every machine (DESIGN §6).
+"""Exact parameter networks: integer-valued convolutions in float64, equal on every machine (docs/map.md).
 
 A float network of convolutions, transposed convolutions and (leaky) ReLUs becomes one whose weights are integers over
 2^weight_bits and whose activations are integers over 2^activation_bits. Every product and every partial sum is an
