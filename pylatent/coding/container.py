@@ -143,8 +143,8 @@ class LatHead:
         """Reads the beginning of a file; raises FormatError."""
         cursor = Cursor(data)
         model, model_hash = _read_model(cursor)
-        size, steps, _, _ = _read_head(cursor)
-        return cls(model, model_hash, size, steps / QUALITY_STEPS if steps else None)
+        head = _read_head(cursor)
+        return cls(model, model_hash, head.size, head.steps / QUALITY_STEPS if head.steps else None)
 
 
 def check_model_name(name: str) -> None:
