@@ -161,6 +161,18 @@ def test_shell_runs(page, block, tmp_path, monkeypatch):
             check_tool(words)
 
 
+def test_every_page_is_in_the_site_and_links_stay_in_it():
+    """As `make docs` demands, which warns of others."""
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+    assert pages == listed, "add the page to `nav` in mkdocs.yml"
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[f"docs/{page}"]):
+            path = (ROOT / "docs" / page).parent / target
+            assert path.exists(), f"docs/{page} links to {target}, which is not there"
+            assert (ROOT / "docs") in path.resolve().parents, f"docs/{page}: name {target}, a link leaves the site"
+
+
 MAKE = [line for text in PAGES.values() for line in re.findall(r"^(?:    )?((?:make |\.ci/).*)$", text, re.M)]
 
 

@@ -47,8 +47,8 @@ def with_sections(text: str, names: set[str], section: str) -> str:
                 out += ["", f"{section}:"]
             inside = True
             out += [f"    {name}: {found[2]}" for name in found[1].split(", ")]
-        elif inside and line.startswith(" "):
-            out.append(f"    {line}")
+        elif inside and (line.startswith(" ") or (line and not out[-1].endswith("."))):
+            out.append(f"        {line.strip()}")  # of a paragraph that goes on
         else:
             out += [""] * (inside and bool(line)) + [line]
             inside = False

@@ -23,8 +23,7 @@ VECTOR_LANES = 16
 def encode_segment(symbols: np.ndarray, indexes: np.ndarray, tables: LaneTables, lanes: int) -> tuple[bytes, bytes]:
     """States and words of one segment, and its escapes.
 
-    Args:
-        symbols, indexes: (n,) int64, n >= 1, indexes within the tables.
+    symbols, indexes: (n,) int64, n >= 1, indexes within the tables.
     """
     extra = tables.extra[indexes].astype(np.int64)
     bits = tables.precision[indexes].astype(np.int64)

@@ -30,13 +30,11 @@ _INDEX_CODES = {torch.int32: 0, torch.int16: 1, torch.uint8: 2}
 def encode(symbols: torch.Tensor, indexes: torch.Tensor, tables: CdfTables, *, threads: int | None = None) -> bytes:
     """Codes `symbols`, element by element in row-major order.
 
-    Args:
-        symbols: int32 or int16, any shape.
-        indexes: int32, int16 or uint8, the same shape; table of each symbol, 0 <= index < tables.num_tables.
-        threads: CPU threads; torch's own number by default. Only large streams (above 2**22 bits) use several.
+    symbols: int32 or int16, any shape.
+    indexes: int32, int16 or uint8, the same shape; table of each symbol, 0 <= index < tables.num_tables.
+    threads: CPU threads; torch's own number by default. Only large streams (above 2**22 bits) use several.
 
-    Raises:
-        ValueError, TypeError: shape or dtype is wrong. IndexError: an index is out of range.
+    Raises ValueError, TypeError: shape or dtype is wrong. IndexError: an index is out of range.
     """
     return encode_batch([symbols], [indexes], tables, threads=threads)[0]
 
@@ -44,9 +42,8 @@ def encode(symbols: torch.Tensor, indexes: torch.Tensor, tables: CdfTables, *, t
 def decode(data: bytes, indexes: torch.Tensor, tables: CdfTables, *, threads: int | None = None) -> torch.Tensor:
     """The symbols that `encode` coded with these indexes and tables: int32, of the shape of `indexes`, on the CPU.
 
-    Raises:
-        FormatError: `data` is damaged, or was coded with other indexes or tables.
-        TypeError: dtype is wrong. IndexError: an index is out of range.
+    Raises FormatError: `data` is damaged, or was coded with other indexes or tables. TypeError: dtype is wrong.
+    IndexError: an index is out of range.
     """
     return decode_batch([data], [indexes], tables, threads=threads)[0]
 

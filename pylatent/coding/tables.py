@@ -27,15 +27,13 @@ MAX_TABLES = 1 << 16
 class CdfTables:
     """K validated, immutable CDF tables.
 
-    Args:
-        cdf: (K, W) integers; row k holds `length[k]` valid entries, 0 first, strictly increasing, 2**precision last.
-            What stands right of the valid entries is ignored. Array, tensor or nested list.
-        length: (K,) number of valid entries of each row, at least 3 (one symbol and the escape).
-        offset: (K,) value of the first symbol of each table.
-        precision: bits of the frequencies, 2 to 16.
+    cdf: (K, W) integers; row k holds `length[k]` valid entries, 0 first, strictly increasing, 2**precision last.
+        What stands right of the valid entries is ignored. Array, tensor or nested list.
+    length: (K,) number of valid entries of each row, at least 3 (one symbol and the escape).
+    offset: (K,) value of the first symbol of each table.
+    precision: bits of the frequencies, 2 to 16.
 
-    Raises:
-        ValueError: an argument has the wrong shape, or a table breaks one of these rules; the message names the row.
+    Raises ValueError: an argument has the wrong shape, or a table breaks one of these rules; the message names the row.
     """
 
     def __init__(self, cdf: Any, length: Any, offset: Any, *, precision: int = 16) -> None:
@@ -114,10 +112,9 @@ class CdfTables:
     def from_pmf(cls, pmfs: Sequence[Any], offsets: Any, *, tail: Any | None = None, precision: int = 16) -> CdfTables:
         """Tables from float probabilities.
 
-        Args:
-            pmfs: K 1-D arrays or tensors of probabilities, of any lengths; used in float32.
-            offsets: (K,) value of the first symbol of each.
-            tail: (K,) probability of the escape bin; by default what each pmf leaves to 1.
+        pmfs: K 1-D arrays or tensors of probabilities, of any lengths; used in float32.
+        offsets: (K,) value of the first symbol of each.
+        tail: (K,) probability of the escape bin; by default what each pmf leaves to 1.
         """
         tails: list[float] = [max(0.0, 1.0 - float(np.sum(_floats(p), dtype=np.float64))) for p in pmfs]
         if tail is not None:
@@ -151,11 +148,9 @@ class CdfTables:
 def quantize_pmf(pmf: Any, precision: int = 16) -> np.ndarray:
     """The CDF of a pmf in integers of `precision` bits, every bin at least 1: CompressAI's `pmf_to_quantized_cdf`.
 
-    Args:
-        pmf: 1-D float32 probabilities; they need not add up to 1.
+    pmf: 1-D float32 probabilities; they need not add up to 1.
 
-    Returns:
-        int32 of length `len(pmf) + 1`, from 0 to 2**precision.
+    Returns int32 of length `len(pmf) + 1`, from 0 to 2**precision.
     """
     p = _floats(pmf)
     total_range = 1 << precision

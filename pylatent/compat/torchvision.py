@@ -30,9 +30,8 @@ from pylatent.ops.deform_conv2d import _why_not_native
 def install() -> None:
     """Makes loaded modules use our `deform_conv2d`. Calls nest: as many `uninstall` undo it.
 
-    Raises:
-        ImportError: torchvision is not installed.
-        RuntimeError: the native core is missing (torchvision's own kernels are then faster).
+    Raises ImportError: torchvision is not installed. RuntimeError: the native core is missing (torchvision's own
+    kernels are then faster).
     """
     _installation.install()
 

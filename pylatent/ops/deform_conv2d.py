@@ -251,15 +251,14 @@ def deform_conv2d(
 ) -> Tensor:
     """Deformable convolution with the signature and semantics of `torchvision.ops.deform_conv2d`.
 
-    Args:
-        input: (B, Cin, H, W), float32, float64, float16 or bfloat16.
-        offset: (B, 2 * offset groups * kH * kW, outH, outW), pixels; channels 2 t and 2 t + 1 of an offset group move
-            tap t down and to the right. Samples outside the picture are zero, also those with NaN or infinite offsets.
-        weight: (Cout, Cin // groups, kH, kW), dtype of `input`.
-        bias: (Cout,), dtype of `input`, or None.
-        stride, padding, dilation: an integer, or one for rows and one for columns.
-        mask: (B, offset groups * kH * kW, outH, outW), factors of the samples, or None for ones.
-        backend: "native" kernels, the "torch" reference, or "auto": native where possible.
+    input: (B, Cin, H, W), float32, float64, float16 or bfloat16.
+    offset: (B, 2 * offset groups * kH * kW, outH, outW), pixels; channels 2 t and 2 t + 1 of an offset group move
+        tap t down and to the right. Samples outside the picture are zero, also those with NaN or infinite offsets.
+    weight: (Cout, Cin // groups, kH, kW), dtype of `input`.
+    bias: (Cout,), dtype of `input`, or None.
+    stride, padding, dilation: an integer, or one for rows and one for columns.
+    mask: (B, offset groups * kH * kW, outH, outW), factors of the samples, or None for ones.
+    backend: "native" kernels, the "torch" reference, or "auto": native where possible.
 
     `offset` and `mask` have the dtype of `input`, or float32 beside a half dtype. Under autocast, `input`, `weight` and
     `bias` take the dtype of autocast, `offset` and `mask` keep theirs.

@@ -203,14 +203,13 @@ def gated_fusion(
 ) -> Tensor:
     """sigmoid(weight_s * s + bias_s) ⊙ (weight_y * y + bias_y), where * is a 1x1 convolution.
 
-    Args:
-        y: (B, Cy, H, W), float32, float64, float16 or bfloat16; contiguous or channels-last without a copy.
-        s: (B, Cs, H, W), best in the layout of `y`.
-        weight_y: (C, Cy) or (C, Cy, 1, 1).
-        weight_s: (C, Cs) or (C, Cs, 1, 1).
-        bias_y, bias_s: (C,), or None.
-        backend: "native" kernels, the "torch" reference, or "auto": native where possible, except for small tensors on
-            a CPU, where eager torch's convolutions are as fast.
+    y: (B, Cy, H, W), float32, float64, float16 or bfloat16; contiguous or channels-last without a copy.
+    s: (B, Cs, H, W), best in the layout of `y`.
+    weight_y: (C, Cy) or (C, Cy, 1, 1).
+    weight_s: (C, Cs) or (C, Cs, 1, 1).
+    bias_y, bias_s: (C,), or None.
+    backend: "native" kernels, the "torch" reference, or "auto": native where possible, except for small tensors on
+        a CPU, where eager torch's convolutions are as fast.
 
     All tensors have one dtype, except under autocast, which casts them all. float32 on CUDA follows torch's setting of
     TF32 for matrix products. There is no CUDA kernel for float64.

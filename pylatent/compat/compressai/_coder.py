@@ -18,16 +18,14 @@ class RansEncoder:
     ) -> bytes:
         """The stream of `symbols`, each coded with the table that its entry in `indexes` names.
 
-        Args:
-            symbols: n integers that fit int32.
-            indexes: n integers in [0, K).
-            cdfs: (K, W) integers; row k holds `cdfs_sizes[k]` valid entries, 0 first, strictly increasing, 65536 last.
-                Rows of a list may differ in length. Or a `CdfTables`, and nothing after it.
-            cdfs_sizes: (K,) integers, at least 3. The last bin of a row is the escape.
-            offsets: (K,) integers: the symbol of the first bin.
+        symbols: n integers that fit int32.
+        indexes: n integers in [0, K).
+        cdfs: (K, W) integers; row k holds `cdfs_sizes[k]` valid entries, 0 first, strictly increasing, 65536 last.
+            Rows of a list may differ in length. Or a `CdfTables`, and nothing after it.
+        cdfs_sizes: (K,) integers, at least 3. The last bin of a row is the escape.
+        offsets: (K,) integers: the symbol of the first bin.
 
-        Raises:
-            ValueError, TypeError, IndexError: naming the argument and the place.
+        Raises ValueError, TypeError, IndexError: naming the argument and the place.
         """
         tables = prepare(cdfs, cdfs_sizes, offsets)
         return coder().encode_batch(as_int32("symbols", symbols), as_int32("indexes", indexes), 1, tables, 1)[0]
@@ -64,9 +62,8 @@ class RansDecoder:
     ) -> Any:
         """The symbols of a whole stream: a list, an int32 array or an int32 tensor, as `indexes` is.
 
-        Raises:
-            FormatError: the bytes are not a stream of that many symbols with these tables and indexes.
-            ValueError, TypeError, IndexError: naming the argument and the place.
+        Raises FormatError: the bytes are not a stream of that many symbols with these tables and indexes. ValueError,
+        TypeError, IndexError: naming the argument and the place.
         """
         data, flat = _as_bytes("encoded", encoded), as_int32("indexes", indexes)
         symbols = np.empty_like(flat)
@@ -101,15 +98,12 @@ class RansDecoder:
 def pmf_to_quantized_cdf(pmf: Any, precision: int = 16) -> Any:
     """The integer CDF of a probability mass function, exactly as CompressAI quantises it.
 
-    Args:
-        pmf: n probabilities, used in float32; they need not add up to 1.
-        precision: bits; the last entry is 2**precision.
+    pmf: n probabilities, used in float32; they need not add up to 1.
+    precision: bits; the last entry is 2**precision.
 
-    Returns:
-        n + 1 integers, strictly increasing from 0: a list for a list, an int32 array or tensor otherwise.
+    Returns n + 1 integers, strictly increasing from 0: a list for a list, an int32 array or tensor otherwise.
 
-    Raises:
-        ValueError: negative, NaN or infinite entries, a sum of zero, or more entries than 2**precision.
+    Raises ValueError: negative, NaN or infinite entries, a sum of zero, or more entries than 2**precision.
     """
     values = pmf.detach().cpu().numpy() if isinstance(pmf, torch.Tensor) else np.asarray(pmf)
     if values.ndim != 1 or values.dtype.kind not in "fiu":

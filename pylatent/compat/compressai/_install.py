@@ -41,10 +41,8 @@ TESTED = ((1, 2, 6), (1, 2, 8))
 def install() -> None:
     """Makes CompressAI use this coder. Calls nest: as many `uninstall` undo it. Supports CompressAI 1.2.6 to 1.2.8.
 
-    Raises:
-        ImportError: CompressAI is not installed.
-        RuntimeError: the native core is missing (CompressAI's own coder is then faster), or this CompressAI lacks
-            something that would have to be replaced.
+    Raises ImportError: CompressAI is not installed. RuntimeError: the native core is missing (CompressAI's own coder is
+    then faster), or this CompressAI lacks something that would have to be replaced.
     """
     _installation.install()
 

@@ -36,9 +36,7 @@ def coder() -> Any:
 def as_int32(name: str, values: Any) -> np.ndarray:
     """`values` (list, array or tensor of integers, any shape) as a contiguous int32 array of that shape.
 
-    Raises:
-        TypeError: not integers.
-        ValueError: an integer does not fit 32 bits.
+    Raises TypeError: not integers. ValueError: an integer does not fit 32 bits.
     """
     if isinstance(values, torch.Tensor):
         if values.dtype is torch.int32 and values.is_cpu and values.is_contiguous():
@@ -62,8 +60,7 @@ def as_int32(name: str, values: Any) -> np.ndarray:
 def prepare(cdfs: Any, sizes: Any, offsets: Any) -> Any:
     """The coder's tables for `cdfs`: remembered for tensors (until they change) and `CdfTables`, else built anew.
 
-    Raises:
-        ValueError, TypeError: the tables are not valid; the message names the argument and the row.
+    Raises ValueError, TypeError: the tables are not valid; the message names the argument and the row.
     """
     if isinstance(cdfs, CdfTables):
         if sizes is not None or offsets is not None:
