@@ -53,7 +53,7 @@ cuda-report: emulated
 	$(BIN)/cmake -S . -B build/cuda-report -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
 	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	  -DPYLATENT_CUDA=ON > /dev/null
-	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=benchmarks $(BIN)/python benchmarks/cuda_report.py build/cuda-report
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/cuda_report.py build/cuda-report
 
 # A compiler that fails must not pass for a machine without one. The tests run against the installed package.
 test: export PYLATENT_REQUIRE_NATIVE ?= 1

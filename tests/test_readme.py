@@ -1,12 +1,12 @@
 """README.md: its tables are those of the committed results, its links lead somewhere, and its examples run."""
 
-import importlib.util
 import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import tables
 import torch
 
 from pylatent import cli, zoo
@@ -40,12 +40,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_tables_are_in_step_with_the_results():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
     for page in tables.PAGES:
         text = page.read_text(encoding="utf-8")
-        assert tables.with_tables(page, text) == text, f"{page.name}: run `python benchmarks/tables.py`"
+        assert tables.with_tables(page, text) == text, f"{page.name}: run `python tools/tables.py`"
 
 
 def test_links_lead_somewhere():

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from classification_data import QUALITIES, Data
-from classification_jobs import ADAPTER, PIXELS, make, normalised
+from data import QUALITIES, Data
 from harness import environment, take_turns
+from jobs import ADAPTER, PIXELS, make, normalised
 from torch import nn
 
 from pylatent import zoo

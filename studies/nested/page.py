@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from tables import _table
+from pages import table, with_section
 
 from pylatent._files import atomic_writer, write_bytes
 from pylatent.evaluation.curves import Point
@@ -25,12 +24,9 @@ def write_page(root: Path, result: dict[str, Any]) -> None:
     plot_rates(settings, images / "nested-rd.png")
     plot_levels(settings, images / "nested-levels.png")
     text = page.read_text(encoding="utf-8")
-    pattern = re.compile(r"(<!-- begin ablation -->\n).*?(<!-- end ablation -->)", re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise ValueError(f"{page} must have one section between `begin ablation` and `end ablation`")
     lines = budget(result) + rate_table(settings) + seed_table(settings) + level_table(settings) + time_table(result)
     body = "\n".join(["", *lines, ""])
-    write_bytes(page, pattern.sub(lambda match: f"{match[1]}{body}{match[2]}", text).encode())
+    write_bytes(page, with_section(text, "ablation", body).encode())
 
 
 def budget(result: dict[str, Any]) -> list[str]:
@@ -63,7 +59,7 @@ def rate_table(settings: list[dict[str, Any]]) -> list[str]:
     return [
         f"Against L = 2 with the factorized prior (bits per pixel {bpp}; PSNR {decibels} dB); negative is fewer bits:",
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         "![PSNR against bits per pixel](images/nested-rd.png)",
         "",
@@ -89,7 +85,7 @@ def seed_table(settings: list[dict[str, Any]]) -> list[str]:
         f"bits at quality {anchor['quality']:g}, %",
         "mean ± deviation",
     ]
-    return ["Several seeds, against the same anchor:", "", *_table(head, rows), ""] if rows else []
+    return ["Several seeds, against the same anchor:", "", *table(head, rows), ""] if rows else []
 
 
 def listed(values: list[float]) -> str:
@@ -112,7 +108,7 @@ def level_table(settings: list[dict[str, Any]]) -> list[str]:
     return [
         f"Bits per pixel of each level at quality {settings[0]['points'][1]['quality']:g}:",
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         "![Bits of each level](images/nested-levels.png)",
         "",
@@ -140,7 +136,7 @@ def time_table(result: dict[str, Any]) -> list[str]:
         f"Processor time of one {peer['size'][1]}x{peer['size'][0]} picture on one thread ({found['processor']}; torch "
         f"{found['torch']}), settings taking turns:",
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         f"CompressAI {found['compressai']}'s {peer['name']} takes {peer['decompress']:.1f} s from streams to pixels of "
         f"the same picture in the same run: {ratio:.0f} times as long as any of these, or more.",

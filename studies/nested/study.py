@@ -1,10 +1,10 @@
 """The ablation of nested codecs: depth, deepest prior, dimensions and means, at equal budgets.
 
-    python benchmarks/nested.py PHOTOS KODAK [--work runs/nested] [--steps 600] [--limit 10] [--page]
+    python studies/nested/study.py PHOTOS KODAK [--work runs/nested] [--steps 600] [--limit 10] [--page]
 
 PHOTOS is a folder of training pictures, KODAK one to evaluate on. Transforms and gains of the shipped model are frozen;
-every setting trains its own entropy levels with the same budget (nested_training.py) and is measured in real files
-(nested_evaluation.py). What is done lies in the work folder and is not done again: a run that was cut goes on, --limit
+every setting trains its own entropy levels with the same budget (training.py) and is measured in real files
+(evaluation.py). What is done lies in the work folder and is not done again: a run that was cut goes on, --limit
 ends it after so many settings, --page alone writes what there is. Results go to benchmarks/results/nested-kodak12.json,
 tables and plots to docs/nested.md. The autoregressive peer needs compressai, the plots matplotlib.
 """
@@ -14,20 +14,23 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]  # harness.py, pages.py
+
 import torch
+from evaluation import TestSet, autoregressive, times
 from harness import environment, write_json
-from nested_evaluation import TestSet, autoregressive, times
-from nested_page import write_page
-from nested_summary import summaries
-from nested_training import BATCH, CROP, Setting, shipped, train, training_set
+from page import write_page
+from summary import summaries
+from training import BATCH, CROP, Setting, shipped, train, training_set
 
 from pylatent import images, zoo
 
-ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "nested-kodak12.json"
 LEVELS = (2, 3, 4, 5)
 SETTINGS = (

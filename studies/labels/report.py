@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from classification_data import QUALITIES, Data
-from classification_jobs import ADAPTER, CONTROLS, PIXELS
-from classification_plots import accuracy_against_bits, confusions
+from data import QUALITIES, Data
 from harness import environment
+from jobs import ADAPTER, CONTROLS, PIXELS
+from pages import with_section
+from plots import accuracy_against_bits, confusions
 
 from pylatent._files import write_bytes
 from pylatent.archive import Archive
@@ -145,9 +145,7 @@ def document(source: Path, docs: Path) -> None:
     page = docs / "latent-classification.md"
     text = page.read_text(encoding="utf-8")
     for name, make in (("results", _results), ("differences", _differences), ("latency", _latency)):
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        body = "\n".join(make(result))
-        text = pattern.sub(lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text)
+        text = with_section(text, name, "\n".join([*make(result), ""]))
     write_bytes(page, text.encode())
 
 

@@ -1,7 +1,7 @@
 """Rate-distortion of a model on a folder of pictures, against Pillow's JPEG and WebP and against published curves.
 
-    python benchmarks/rd.py KODAK --curves CURVES -o benchmarks/results/rd-kodak12.json \\
-        --plot docs/images/rd-kodak12.png
+    python studies/rate_distortion/study.py KODAK --curves CURVES \\
+        -o benchmarks/results/rd-kodak12.json --plot docs/images/rd-kodak12.png
 
 KODAK is a folder of pictures, CURVES a folder of published results in CompressAI's JSON format. Published figures are
 means over other sets of pictures (all 24 of Kodak's, usually): their distance is indicative, and labelled so.

@@ -1,8 +1,8 @@
 """What refinement gains: every method on crops, the best two on whole pictures, with real files.
 
-    python benchmarks/refinement.py crops KODAK -o RUN [--quality 3] [--steps 500]
-    python benchmarks/refinement.py pictures KODAK -o RUN --method ssl --quality 3 --quality 5 --steps 500
-    python benchmarks/refinement.py report RUN -o benchmarks/results/refinement-kodak12.json --plots docs/images
+    python studies/refinement/study.py crops KODAK -o RUN [--quality 3] [--steps 500]
+    python studies/refinement/study.py pictures KODAK -o RUN --method ssl --quality 3 --quality 5 --steps 500
+    python studies/refinement/study.py report RUN -o benchmarks/results/refinement-kodak12.json --plots docs/images
 
 KODAK is a folder of pictures; RUN collects one JSON file a measurement, so that a run that was cut goes on where it
 stopped and several may work side by side. `crops` takes the middle 256x256 pixels of four pictures as one batch and
@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]  # harness.py, pages.py
 
 import torch
 from harness import environment

@@ -1,9 +1,10 @@
-"""Everything in README.md that depends on the default weights, made anew: figures, plot and photograph.
+"""Everything in README.md and docs that depends on the default weights, made anew: figures, plot and photograph.
 
-    python benchmarks/refresh.py KODAK CURVES
+    python tools/refresh.py KODAK CURVES
 
-KODAK is the folder of Kodak pictures, CURVES that of published curves (see rd.py). The figures of speed against
-CompressAI come from bench_codec.py, which needs CompressAI installed and a quiet machine, and are not touched.
+KODAK is the folder of Kodak pictures, CURVES that of published curves (see studies/rate_distortion/study.py). The
+figures of speed against CompressAI come from benchmarks/bench_codec.py, which needs CompressAI installed and a quiet
+machine, and are not touched.
 """
 
 from __future__ import annotations
@@ -26,12 +27,21 @@ def main() -> None:
     images = ROOT / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
     result = ROOT / "benchmarks" / "results" / "rd-kodak12.json"
-    run("benchmarks/rd.py", kodak, "--curves", curves, "-o", str(result), "--plot", str(images / "rd-kodak12.png"))
+    run(
+        "studies/rate_distortion/study.py",
+        kodak,
+        "--curves",
+        curves,
+        "-o",
+        str(result),
+        "--plot",
+        str(images / "rd-kodak12.png"),
+    )
     with tempfile.TemporaryDirectory() as folder:
         run("examples/demo.py", "-o", folder)
         with Image.open(Path(folder) / SHOWN) as sheet:
             sheet.save(images / "side-by-side.jpg", quality=93, subsampling=0, optimize=True)
-    run("benchmarks/tables.py")
+    run("tools/tables.py")
 
 
 def run(script: str, *arguments: str) -> None:

@@ -240,7 +240,7 @@ def main() -> None:
         resources.setdefault(kernel, {})[architecture] = its
     nvcc = subprocess.run(["nvcc", "--version"], check=True, capture_output=True, text=True).stdout
     release = nvcc.split("release ")[1].split(",")[0]
-    text = (SOURCE / "benchmarks" / "cuda_report.md.in").read_text()
+    text = (SOURCE / "tools" / "cuda_report.md.in").read_text()
     text = text.format(
         nvcc=release,
         explain="\n".join(to_explain(resources, rows)),

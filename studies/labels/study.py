@@ -1,6 +1,6 @@
 """Labels from latents against labels from pixels, on blood cells: tables and plots of docs/latent-classification.md.
 
-    python benchmarks/latent_classification.py BCCD WORK
+    python studies/labels/study.py BCCD WORK
 
 BCCD is the data set's folder (Pascal VOC); WORK keeps crops, records, latents and one result for each training, so that
 a run that was cut goes on, and a rerun does only what is missing. Needs the extras `tasks` and `plot`. Steps: trainings
@@ -12,19 +12,21 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import classification_latency
-import classification_report
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]  # harness.py, pages.py
+
+import latency
+import report
 import torch
-from classification_data import FOLDS, QUALITIES, Data
-from classification_jobs import Job, jobs, run
+from data import FOLDS, QUALITIES, Data
+from jobs import Job, jobs, run
 
 from pylatent import zoo
 from pylatent.train.classifier import ClassifierRecipe
-
-ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
@@ -62,13 +64,11 @@ def main() -> None:
         train(missing, data, recipe, results, options.workers)
     if options.latency:
         with processes(1) as pool:
-            pool.submit(
-                classification_latency.measure, data, options.work / "latency.json", tuple(options.latency)
-            ).result()
+            pool.submit(latency.measure, data, options.work / "latency.json", tuple(options.latency)).result()
     if options.output is not None:
-        classification_report.write(data, recipe, results, options.work / "latency.json", options.output)
+        report.write(data, recipe, results, options.work / "latency.json", options.output)
         if options.docs:
-            classification_report.document(options.output, ROOT / "docs")
+            report.document(options.output, ROOT / "docs")
 
 
 # With glibc's defaults, large activations are mapped and unmapped at every step: most of the time goes to page faults.

@@ -1,6 +1,6 @@
 """Writes docs/models/NAME.md: what a shipped model file says of itself, and its measured rates and distortions.
 
-python benchmarks/model_card.py default-2 benchmarks/results/rd-kodak12.json
+python tools/model_card.py default-2 benchmarks/results/rd-kodak12.json
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("results", type=Path, help="JSON that benchmarks/rd.py wrote with this model")
+    parser.add_argument("results", type=Path, help="JSON that studies/rate_distortion/study.py wrote with this model")
     options = parser.parse_args()
     info = next(model for model in zoo.models() if model.name == zoo.resolve(options.model))
     result = json.loads(options.results.read_text())

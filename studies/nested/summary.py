@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
-from nested_training import Setting
+from training import Setting
 
 from pylatent.evaluation import bd_rate
 

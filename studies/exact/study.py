@@ -1,6 +1,6 @@
 """What making the parameter network exact costs: BD-rate of the integer network against the float one.
 
-    python benchmarks/exact_parameters.py CHECKPOINT FOLDER [-o results.json]
+    python studies/exact/study.py CHECKPOINT FOLDER [-o results.json]
 
 CHECKPOINT holds the float weights (a run's checkpoint.pt or a CompressAI state dict). Bits are ideal code lengths under
 the scales of the tables, which both networks choose from; PSNR is of 8-bit pictures.

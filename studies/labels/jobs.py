@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from classification_data import FOLDS, QUALITIES, Data
+from data import FOLDS, QUALITIES, Data
 from torch import nn
 
 from pylatent import tasks, zoo

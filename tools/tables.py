@@ -1,7 +1,7 @@
 """Writes the tables of README.md and of pages in docs from the JSON in benchmarks/results, or checks them.
 
-    python benchmarks/tables.py            # rewrite the pages
-    python benchmarks/tables.py --check    # exit with 1 if that would change one
+    python tools/tables.py            # rewrite the pages
+    python tools/tables.py --check    # exit with 1 if that would change one
 
 A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; everything between the two is made here.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pages import table, with_section
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,18 +36,14 @@ def main() -> int:
             page.write_text(wanted, encoding="utf-8")
     if stale:
         found = ", ".join(stale)
-        print(f"not what benchmarks/results say: {found}; run `python benchmarks/tables.py`", file=sys.stderr)
+        print(f"not what benchmarks/results say: {found}; run `python tools/tables.py`", file=sys.stderr)
     return 1 if stale else 0
 
 
 def with_tables(page: Path, text: str) -> str:
     """`text` with every marked section of the page made anew. Raises ValueError where a marker is missing."""
     for name, make in PAGES[page].items():
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if len(pattern.findall(text)) != 1:
-            raise ValueError(f"{page.name} must have one section between `begin {name}` and `end {name}`")
-        body = make()
-        text = pattern.sub(lambda match, body=body: f"{match[1]}{body}{match[2]}", text)
+        text = with_section(text, name, make())
     return text
 
 
@@ -68,7 +65,7 @@ def rd_section() -> str:
         "over the pictures of the size of whole files, of the PSNR of 8-bit RGB and of MS-SSIM. "
         f"{'Every file' if mismatches == 0 else 'NOT every file'} decoded to exactly what was encoded.",
         "",
-        *_table(["quality", "bpp", "PSNR, dB", "MS-SSIM"], rows),
+        *table(["quality", "bpp", "PSNR, dB", "MS-SSIM"], rows),
         "",
         "![PSNR against bits per pixel](images/rd-kodak12.png)",
         "",
@@ -79,14 +76,14 @@ def rd_section() -> str:
     for name, published in result.get("published", {}).items():
         what = f"{name}: on all 24 pictures, another set"
         rates.append([what, "–", _percent(published["bd_rate_of_mean_curve"])])
-    lines += _table(["", "mean of the pictures", "of the mean curve"], rates)
+    lines += table(["", "mean of the pictures", "of the mean curve"], rates)
     return "\n".join(lines) + "\n"
 
 
 def summary_section() -> str:
     """What a newcomer wants to know: bits at equal PSNR, and times of a picture."""
     result = _load("rd-kodak12.json")
-    lines = _table(["bits at equal PSNR (BD-rate)", "mean of the pictures", "of the mean curve"], _bd_rates(result))
+    lines = table(["bits at equal PSNR (BD-rate)", "mean of the pictures", "of the mean curve"], _bd_rates(result))
     count = len(result["pictures"])
     lines += ["", f"Model `{result['model']}`, {count} pictures of Kodak's (768x512), sizes of whole files."]
     return "\n".join(lines) + "\n"
@@ -119,7 +116,7 @@ def operators_section() -> str:
         "",
     ]
     rows = [cells for name in names for row in results[name]["rows"] if (cells := _operator_cells(name, row))]
-    return "\n".join(head + _table(["", "channels", "pylatent, µs", "others"], rows)) + "\n"
+    return "\n".join(head + table(["", "channels", "pylatent, µs", "others"], rows)) + "\n"
 
 
 def _operator_cells(name: str, row: dict[str, Any]) -> list[str] | None:
@@ -161,7 +158,7 @@ def refinement_methods_section() -> str:
         ]
         for run in runs
     ]
-    return "\n".join(head + _table(["method", "settings", "learning rate", "loss", "bits", "PSNR"], rows)) + "\n"
+    return "\n".join(head + table(["method", "settings", "learning rate", "loss", "bits", "PSNR"], rows)) + "\n"
 
 
 def refinement_pictures_section() -> str:
@@ -188,7 +185,7 @@ def refinement_pictures_section() -> str:
             ]
         )
     titles = ["", "pictures", "qualities", "BD-rate, mean", "by picture", "the first row on these pictures"]
-    lines = _table(titles, rows)
+    lines = table(titles, rows)
     lines += ["", f"{'Every file' if every else 'NOT every file'} decoded to exactly the latents that were optimised."]
     best = result["pictures"]["ssl2_500"]
     points = []
@@ -226,7 +223,7 @@ def refinement_time_section() -> str:
             f"Milliseconds a step on {width}x{height} pixels, one thread ({result['environment']['processor']}, torch "
             f"{result['environment']['torch']}):",
             "",
-            *_table(["", "step", "as fast", "of it synthesis and its gradient"], rows),
+            *table(["", "step", "as fast", "of it synthesis and its gradient"], rows),
             "",
             f"Sampling and rate of y alone, with gradients: {1e3 * rate['torch']:.1f} ms in plain torch, "
             f"{1e3 * rate['native']:.2f} ms here ({rate['torch'] / rate['native']:.1f}x). After 200 steps the loss "
@@ -261,7 +258,7 @@ def _codec_part(result: dict[str, Any]) -> list[str]:
             ratio = "" if name == names[0] else f" ({row['speedup'][name]:.2f}x)"
             cells.append(f"{1e3 * row['seconds'][name]:.0f}{ratio}")
         rows.append(cells)
-    return head + _table(["", *names], rows)
+    return head + table(["", *names], rows)
 
 
 def _rans_part(result: dict[str, Any]) -> list[str]:
@@ -284,7 +281,7 @@ def _rans_part(result: dict[str, Any]) -> list[str]:
         for verb, peer, ratio in (("encode", encoder, encoding), ("decode", decoder, decoding)):
             cells.append(f"{peers[verb]['msym_s'][peer]:.1f} ({peers[verb]['ratio'][ratio]:.1f}x)")
         rows.append(cells)
-    return head + _table(["", "encode, Msymbol/s", "decode, Msymbol/s"], rows)
+    return head + table(["", "encode, Msymbol/s", "decode, Msymbol/s"], rows)
 
 
 def _compat_part(result: dict[str, Any]) -> list[str]:
@@ -301,7 +298,7 @@ def _compat_part(result: dict[str, Any]) -> list[str]:
         for row in result["rows"]
         if row.get("bits_per_symbol", shown) == shown
     ]
-    return head + _table([f"at {shown:.1f} bit/symbol", "CompressAI", "pylatent", "times as fast"], rows)
+    return head + table([f"at {shown:.1f} bit/symbol", "CompressAI", "pylatent", "times as fast"], rows)
 
 
 def _versions(found: dict[str, Any]) -> str:
@@ -320,11 +317,6 @@ def _percent(value: float | None) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in ([cell or " " for cell in head], rule, *rows)]
 
 
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
