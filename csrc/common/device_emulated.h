@@ -87,10 +87,12 @@ Vec<T, 2> from_floats(float first, float second) {
   return {{from_float<T>(first), from_float<T>(second)}};
 }
 
-// Fast maths is wrong by up to the bounds of the CUDA programming guide: so are these, by amounts that depend on the
-// bits.
+// Fast maths is wrong by up to the bounds of the CUDA programming guide and the PTX manual: so are these, by amounts
+// that depend on the bits.
 float fast_exp(float x);
+float fast_exp2(float x);
 float fast_log(float x);
+float fast_log2(float x);
 float fast_divide(float a, float b);
 
 }  // namespace pylatent

@@ -15,17 +15,19 @@ namespace {
 struct DeviceMath : Scalar {
   __device__ static float exp(float x) { return fast_exp(x); }
   __device__ static float log_near_one(float x) { return fast_log(x); }
-  __device__ static float log(float x) { return fast_log(x); }
+  __device__ static float exp2(float x) { return fast_exp2(x); }
+  __device__ static float log2(float x) { return fast_log2(x); }
   __device__ static float divide(float a, float b) { return fast_divide(a, b); }
 };
 
 }  // namespace
 
-// x = the elements p[first + i], zero where first + i >= count. With VECTORS, p + first is aligned to 16 bytes.
-template <bool VECTORS, int N, class T>
-__device__ inline void load_floats(float (&x)[N], Global<const T> p, int64_t first, int64_t count) {
+// x = the elements p[first + i], zero where first + i >= count. With `vectors`, p + first is aligned to 16 bytes, or to
+// its N elements.
+template <int N, class T>
+__device__ inline void load_floats(float (&x)[N], Global<const T> p, int64_t first, int64_t count, bool vectors) {
   constexpr int WIDTH = 16 / sizeof(T) < N ? 16 / sizeof(T) : N;
-  if (VECTORS && first + N <= count) {
+  if (vectors && first + N <= count) {
     for (int i = 0; i < N; i += WIDTH) {
       const Vec<T, WIDTH> v = load_vec<WIDTH>(p + (first + i));
       for (int j = 0; j < WIDTH; ++j) x[i + j] = to_float(v[j]);
@@ -42,10 +44,10 @@ __device__ inline void load_floats(float (&x)[N], Global<const T> p, int64_t fir
 }
 
 // The counterpart of load_floats.
-template <bool VECTORS, int N, class T>
-__device__ inline void store_floats(Global<T> p, int64_t first, int64_t count, const float (&x)[N]) {
+template <int N, class T>
+__device__ inline void store_floats(Global<T> p, int64_t first, int64_t count, const float (&x)[N], bool vectors) {
   constexpr int WIDTH = 16 / sizeof(T) < N ? 16 / sizeof(T) : N;
-  if (VECTORS && first + N <= count) {
+  if (vectors && first + N <= count) {
     for (int i = 0; i < N; i += WIDTH) {
       Vec<T, WIDTH> v;
       for (int j = 0; j < WIDTH; ++j) v[j] = from_float<T>(x[i + j]);
@@ -73,11 +75,11 @@ inline bool aligned(std::initializer_list<uintptr_t> addresses) {
   return std::all_of(addresses.begin(), addresses.end(), [](uintptr_t address) { return address % 16 == 0; });
 }
 
-// fn(Type<T>{}, std::integral_constant<bool, vectors>{}) for the element type of `dtype`.
+// fn(Type<T>{}, std::integral_constant<bool, option>{}) for the element type of `dtype`.
 template <class Fn>
-void with_elements(const char* function, Dtype dtype, bool vectors, Fn&& fn) {
+void with_elements(const char* function, Dtype dtype, bool option, Fn&& fn) {
   const auto with_type = [&](auto type) {
-    if (vectors) {
+    if (option) {
       fn(type, std::true_type{});
     } else {
       fn(type, std::false_type{});

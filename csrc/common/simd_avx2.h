@@ -83,7 +83,8 @@ struct Avx2 {
   }
   static F exp(F x) { return simd::exp<Avx2>(x); }
   static F log_near_one(F x) { return simd::log<Avx2>(x); }
-  static F log(F x) { return simd::log<Avx2>(x); }
+  static F exp2(F x) { return simd::exp2<Avx2>(x); }
+  static F log2(F x) { return simd::log2<Avx2>(x); }
 
  private:
   static __m128i load_half(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }

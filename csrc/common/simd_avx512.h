@@ -78,38 +78,47 @@ struct Avx512 {
     return _mm512_srli_epi32(a, N);
   }
   static F scale(F x, F n) { return _mm512_scalef_ps(x, n); }
-  // Both have tables of 16 entries in registers, which halves their polynomials (simd_math.h). The logarithm's error is
-  // 1e-7 absolutely, the exponential's 2e-7 relatively for x above -20.
+  // Exponentials and log2 have tables of 16 entries in registers, which halves their polynomials (simd_math.h). The
+  // logarithm's error is 1.5e-7 absolutely, the exponentials' 2e-7 relatively for results above 2^-30.
   static F exp(F x) {
-    const F table = _mm512_setr_ps(1.0f, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f,
-                                   1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f,
-                                   1.75625216f, 1.83400809f, 1.91520656f);  // 2^(i / 16)
-    const F magic = set(786432.0f);                                         // 1.5 * 2^19: adding it rounds to 1/16
-    const F log2e = set(1.44269504f);
-    const F sum = fma(x, log2e, magic);
-    const F n = sum - magic, rest = _mm512_fmsub_ps(x, log2e, n);
-    const F power = _mm512_permutexvar_ps(bits(sum), table);
-    const F p = fma(fma(set(5.55041087e-2f), rest, set(2.40226507e-1f)), rest, set(6.93147181e-1f));
-    return _mm512_scalef_ps(fma(power * rest, p, power), n);  // scalef rounds n down
+    const F log2e = set(1.44269504f), sum = fma(x, log2e, set(sixteenths));
+    const F n = sum - set(sixteenths);
+    return power_of_two(sum, n, _mm512_fmsub_ps(x, log2e, n));
+  }
+  static F exp2(F x) {
+    const F sum = x + set(sixteenths), n = sum - set(sixteenths);
+    return power_of_two(sum, n, x - n);
   }
   static F log_near_one(F x) { return simd::log<Avx512>(x); }
-  static F log(F x) {
+  static F log2(F x) {
     const F inverse =
         _mm512_setr_ps(0.969696999f, 0.914285719f, 0.864864886f, 0.820512831f, 0.780487776f, 0.744186044f, 0.711111128f,
                        0.680851042f, 0.653061211f, 0.627451003f, 0.603773594f, 0.581818163f, 0.561403513f, 0.542372882f,
                        0.524590135f, 0.507936537f);  // 1 / (1 + (i + 1/2) / 16)
-    const F table = _mm512_setr_ps(0.0307716289f, 0.0896121531f, 0.145181986f, 0.19782573f, 0.247836201f, 0.295464217f,
-                                   0.340926563f, 0.384411731f, 0.426084416f, 0.466089695f, 0.504555996f, 0.541597314f,
-                                   0.577315358f, 0.611801539f, 0.645138017f, 0.677398766f);  // -log(inverse)
+    const F table = _mm512_setr_ps(0.0443940764f, 0.129283009f, 0.209453331f, 0.2854022f, 0.357552058f, 0.42626476f,
+                                   0.491853061f, 0.554588897f, 0.614709874f, 0.672425291f, 0.727920433f, 0.781359759f,
+                                   0.832890003f, 0.882643047f, 0.930737418f, 0.97727984f);  // -log2(inverse)
     const F mantissa = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan), exponent = _mm512_getexp_ps(x);
     const I index = _mm512_srli_epi32(bits(mantissa), 19);
     const F rest = _mm512_fmsub_ps(mantissa, _mm512_permutexvar_ps(index, inverse), set(1.0f));
-    F p = fma(set(-0.25f), rest, set(0.333333333f));
-    p = fma(fma(p, rest, set(-0.5f)), rest, set(1.0f));
-    return fma(exponent, set(0.693147181f), fma(p, rest, _mm512_permutexvar_ps(index, table)));
+    F p = fma(set(-0.360673760f), rest, set(0.480898347f));
+    p = fma(fma(p, rest, set(-0.721347520f)), rest, set(1.44269504f));
+    return fma(p, rest, _mm512_permutexvar_ps(index, table)) + exponent;
   }
 
  private:
+  static constexpr float sixteenths = 786432.0f;  // 1.5 * 2^19: adding it rounds to 1/16
+
+  // 2^(n + rest), the sixteenths of n being the last bits of `sum`.
+  static F power_of_two(F sum, F n, F rest) {
+    const F table = _mm512_setr_ps(1.0f, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f,
+                                   1.35425555f, 1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f,
+                                   1.75625216f, 1.83400809f, 1.91520656f);  // 2^(i / 16)
+    const F power = _mm512_permutexvar_ps(bits(sum), table);
+    const F p = fma(fma(set(5.55041087e-2f), rest, set(2.40226507e-1f)), rest, set(6.93147181e-1f));
+    return _mm512_scalef_ps(fma(power * rest, p, power), n);  // scalef rounds n down
+  }
+
   static __m256i load_half(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 };
 

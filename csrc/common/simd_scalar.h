@@ -67,7 +67,8 @@ struct Scalar {
   }
   __host__ __device__ static F exp(F x) { return simd::exp<Scalar>(x); }
   __host__ __device__ static F log_near_one(F x) { return simd::log<Scalar>(x); }  // with all its digits
-  __host__ __device__ static F log(F x) { return simd::log<Scalar>(x); }
+  __host__ __device__ static F exp2(F x) { return simd::exp2<Scalar>(x); }
+  __host__ __device__ static F log2(F x) { return simd::log2<Scalar>(x); }
 };
 
 }  // namespace

@@ -17,10 +17,10 @@ __global__ void __launch_bounds__(kElementwiseThreads)
   const int64_t stride = int64_t{N<T>} * gridDim.x * blockDim.x;
   for (int64_t i = N<T> * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x); i < count; i += stride) {
     float x[N<T>], s[N<T>];
-    load_floats<VECTORS>(x, q, i, count);
-    load_floats<VECTORS>(s, scales, i, count);
+    load_floats(x, q, i, count, VECTORS);
+    load_floats(s, scales, i, count, VECTORS);
     for (int j = 0; j < N<T>; ++j) x[j] = gaussian::bits<DeviceMath>(x[j], s[j]);
-    store_floats<VECTORS>(bits, i, count, x);
+    store_floats(bits, i, count, x, VECTORS);
   }
 }
 
@@ -31,16 +31,16 @@ __global__ void __launch_bounds__(kElementwiseThreads)
   const int64_t stride = int64_t{N<T>} * gridDim.x * blockDim.x;
   for (int64_t i = N<T> * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x); i < count; i += stride) {
     float g[N<T>], x[N<T>], s[N<T>];
-    load_floats<VECTORS>(g, grad, i, count);
-    load_floats<VECTORS>(x, q, i, count);
-    load_floats<VECTORS>(s, scales, i, count);
+    load_floats(g, grad, i, count, VECTORS);
+    load_floats(x, q, i, count, VECTORS);
+    load_floats(s, scales, i, count, VECTORS);
     for (int j = 0; j < N<T>; ++j) {
       const gaussian::Gradients<DeviceMath> gradients = gaussian::gradients<DeviceMath>(g[j], x[j], s[j]);
       x[j] = gradients.q;
       s[j] = gradients.scale;
     }
-    store_floats<VECTORS>(grad_q, i, count, x);
-    store_floats<VECTORS>(grad_scales, i, count, s);
+    store_floats(grad_q, i, count, x, VECTORS);
+    store_floats(grad_scales, i, count, s, VECTORS);
   }
 }
 

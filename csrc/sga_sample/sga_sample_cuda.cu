@@ -1,6 +1,7 @@
-// sga_sample on CUDA: one elementwise pass, 16 bytes of v a thread and turn, whose noise is that of the CPU kernels.
-// Beside half types, a thread's floats are 32 bytes, in two requests that share their sectors: warps ask for up to 1.5
-// times the bytes, and the L1 cache merges the halves.
+// sga_sample on CUDA: one elementwise pass, whose noise is that of the CPU kernels. A thread takes four elements a
+// turn, all types alike: with those of half size, its four floats of the slope are 16 bytes. What bounds it is
+// arithmetic, not memory (docs/cuda-report.md): 16 logarithms, exponentials and reciprocals an element for ssl with
+// three classes.
 #include "common/checks.h"
 #include "common/elementwise_device.h"
 #include "common/philox.h"
@@ -12,13 +13,16 @@ namespace {
 
 using Parameters = sga::Parameters<DeviceMath>;
 
+constexpr int N = 4;           // elements a thread and turn
+constexpr int kThreads = 128;  // a latent of 192 x 32 x 48 makes 576 blocks, which spread better than half as many
+
 struct Constants {
   float tau, a, r, rest, n;
 };
 
 // Philox block b has the words of elements 4 b ... 4 b + 3 for two classes, of 2 b and 2 b + 1 for three. `first` is a
 // multiple of 4.
-template <int CLASSES, int N>
+template <int CLASSES>
 __device__ void draw(Global<const int64_t> key, int64_t first, float (&up)[N], float (&down)[N]) {
   constexpr int PER_BLOCK = CLASSES == 2 ? 4 : 2;
   const uint64_t low = static_cast<uint64_t>(int64_t{key[0]}), counter = static_cast<uint64_t>(int64_t{key[1]});
@@ -36,46 +40,48 @@ __device__ void draw(Global<const int64_t> key, int64_t first, float (&up)[N], f
   }
 }
 
-template <int CLASSES, bool VECTORS, int N>
-__device__ void read(Global<const float> noise, int64_t first, int64_t count, float (&up)[N], float (&down)[N]) {
+template <int CLASSES>
+__device__ void read(Global<const float> noise, int64_t first, int64_t count, bool vectors, float (&up)[N],
+                     float (&down)[N]) {
   float lowest[N], next[N];
-  load_floats<VECTORS>(lowest, noise, first, count);
-  load_floats<VECTORS>(next, noise + count, first, count);
-  if constexpr (CLASSES == 3) load_floats<VECTORS>(up, noise + 2 * count, first, count);
+  load_floats(lowest, noise, first, count, vectors);
+  load_floats(next, noise + count, first, count, vectors);
+  if constexpr (CLASSES == 3) load_floats(up, noise + 2 * count, first, count, vectors);
   for (int i = 0; i < N; ++i) {
-    up[i] = CLASSES == 2 ? next[i] - lowest[i] : up[i] - next[i];
-    down[i] = lowest[i] - next[i];
+    up[i] = sga::kLog2e * (CLASSES == 2 ? next[i] - lowest[i] : up[i] - next[i]);
+    down[i] = sga::kLog2e * (lowest[i] - next[i]);
   }
 }
 
-template <class T, sga::Method METHOD, int CLASSES, bool VECTORS>
-__global__ void __launch_bounds__(kElementwiseThreads)
+template <class T, sga::Method METHOD, int CLASSES, bool SLOPE>
+__global__ void __launch_bounds__(kThreads)
     sample_kernel(Global<const T> v, Global<const float> tau, Global<const float> noise, Global<const int64_t> key,
-                  Global<T> value, Global<float> slope, int64_t count, Constants constants) {
-  constexpr int N = 16 / sizeof(T);
+                  Global<T> value, Global<float> slope, int64_t count, bool vectors, Constants constants) {
   const float temperature = tau ? float{tau[0]} : constants.tau;
   const Parameters p(temperature, constants.a, constants.r, constants.rest, constants.n);
-  const int64_t stride = int64_t{N} * gridDim.x * blockDim.x;
-  for (int64_t i = N * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x); i < count; i += stride) {
+  const int64_t stride = int64_t{N} * gridDim.x * kThreads;
+  for (int64_t i = N * (int64_t{blockIdx.x} * kThreads + threadIdx.x); i < count; i += stride) {
     float x[N], up[N], down[N], slopes[N];
-    load_floats<VECTORS>(x, v, i, count);
+    load_floats(x, v, i, count, vectors);
     if (key) {
       draw<CLASSES>(key, i, up, down);
     } else {
-      read<CLASSES, VECTORS>(noise, i, count, up, down);
+      read<CLASSES>(noise, i, count, vectors, up, down);
     }
     for (int j = 0; j < N; ++j) {
       sga::Sample<DeviceMath> sample;
       if constexpr (CLASSES == 2) {
         sample = sga::two_classes<DeviceMath, METHOD>(x[j], up[j], p);
       } else {
-        sample = sga::three_classes<DeviceMath, METHOD>(x[j], up[j], down[j], p);
+        const float k = DeviceMath::round(x[j]);
+        sample =
+            sga::three_classes<DeviceMath>(x[j], k, sga::logits_at<DeviceMath, METHOD>(x[j], k, p), up[j], down[j], p);
       }
       x[j] = sample.value;
       slopes[j] = sample.slope;
     }
-    store_floats<VECTORS>(value, i, count, x);
-    if (slope) store_floats<VECTORS>(slope, i, count, slopes);
+    store_floats(value, i, count, x, vectors);
+    if constexpr (SLOPE) store_floats(slope, i, count, slopes, vectors);
   }
 }
 
@@ -112,14 +118,15 @@ void sga_sample_cuda_forward(uintptr_t v, uintptr_t tau, uintptr_t noise, uintpt
   const Constants constants{tau_value, a, static_cast<float>(r), static_cast<float>(1 - r), n};
   // The classes of the noise follow one another, so each begins aligned only if `count` is a multiple of 4.
   const bool all_aligned = aligned({v, noise, value, slope}) && (noise == 0 || count % 4 == 0);
-  with_elements("sga_sample", to_dtype(dtype), all_aligned, [&](auto type, auto vectors) {
+  const int64_t turns = (count + N * kThreads - 1) / (N * kThreads), most = int64_t{16} * multiprocessor_count(device);
+  const dim3 grid(static_cast<unsigned>(std::min(turns, most)));
+  with_elements("sga_sample", to_dtype(dtype), slope != 0, [&](auto type, auto with_slope) {
     using T = typename decltype(type)::type;
     with_method(method, classes, [&](auto chosen, auto number) {
-      launch("sga_sample", sample_kernel<T, chosen(), number(), vectors()>,
-             elementwise_grid<16 / sizeof(T)>(count, device), dim3(kElementwiseThreads), 0, stream,
+      launch("sga_sample", sample_kernel<T, chosen(), number(), with_slope()>, grid, dim3(kThreads), 0, stream,
              global<const T>(v, count), global<const float>(tau, tau == 0 ? 0 : 1),
              global<const float>(noise, noise == 0 ? 0 : classes * count), global<const int64_t>(key, key == 0 ? 0 : 2),
-             global<T>(value, count), global<float>(slope, slope == 0 ? 0 : count), count, constants);
+             global<T>(value, count), global<float>(slope, slope == 0 ? 0 : count), count, all_aligned, constants);
     });
   });
 }

@@ -15,8 +15,8 @@
 namespace pylatent::sga {
 namespace {
 
-// The words of a block, 31 bits each, and its noise: with two classes that of ceil less that of floor, in `up`; with
-// three, that of k + 1 and of k - 1 less that of k.
+// The words of a block, 31 bits each, and its noise to base 2: with two classes that of ceil less that of floor, in
+// `up`; with three, that of k + 1 and of k - 1 less that of k.
 struct Words {
   alignas(64) int32_t first[kBlock], second[kBlock];
 };
@@ -58,26 +58,57 @@ void take(const float* given, int64_t stride, int classes, int64_t count, Noise&
   const Input<S, float> highest(given + (classes - 1) * stride, count);
   for (int64_t i = 0; i < (count + kStep - 1) / kStep * kStep; i += S::width) {
     const typename S::F low = S::load(lowest.data() + i), middle = S::load(next.data() + i);
-    S::store(noise.up + i, classes == 2 ? middle - low : S::load(highest.data() + i) - middle);
-    S::store(noise.down + i, low - middle);
+    const typename S::F up = classes == 2 ? middle - low : S::load(highest.data() + i) - middle;
+    S::store(noise.up + i, S::set(kLog2e) * up);
+    S::store(noise.down + i, S::set(kLog2e) * (low - middle));
   }
 }
 
 using Samples = void (*)(const SgaSettings& settings, const Noise& noise, const float* v, float* value, float* slope,
                          int64_t count);
 
-template <class S, Method method, int Classes, bool Slope>
-[[gnu::flatten]] void samples(const SgaSettings& settings, const Noise& noise, const float* v, float* value,
-                              float* slope, int64_t count) {
+template <class S, Method method, bool Slope>
+[[gnu::flatten]] void samples_of_two(const SgaSettings& settings, const Noise& noise, const float* v, float* value,
+                                     float* slope, int64_t count) {
   const Parameters<S> p(settings.tau, settings.a, settings.r, settings.rest, settings.n);
   for (int64_t i = 0; i < count; i += S::width) {
-    const typename S::F x = S::load(v + i), up = S::load(noise.up + i);
-    Sample<S> sample;
-    if constexpr (Classes == 2) {
-      sample = two_classes<S, method>(x, up, p);
-    } else {
-      sample = three_classes<S, method>(x, up, S::load(noise.down + i), p);
+    const Sample<S> sample = two_classes<S, method>(S::load(v + i), S::load(noise.up + i), p);
+    S::store(value + i, sample.value);
+    if (Slope) S::store(slope + i, sample.slope);
+  }
+}
+
+// What `logits` gives for a block.
+struct Stored {
+  alignas(64) float up[kBlock], down[kBlock], middle_slope[kBlock], up_slope[kBlock], down_slope[kBlock];
+};
+
+// In two loops: a vector's chain of operations is as long as what a processor looks ahead, and halves of it overlap.
+template <class S, Method method, bool Slope>
+[[gnu::flatten]] void samples_of_three(const SgaSettings& settings, const Noise& noise, const float* v, float* value,
+                                       float* slope, int64_t count) {
+  const Parameters<S> p(settings.tau, settings.a, settings.r, settings.rest, settings.n);
+  Stored stored;
+  for (int64_t i = 0; i < count; i += S::width) {
+    const typename S::F x = S::load(v + i);
+    const Logits<S> l = logits_at<S, method>(x, S::round(x), p);
+    S::store(stored.up + i, l.up);
+    S::store(stored.down + i, l.down);
+    if (Slope) {
+      S::store(stored.middle_slope + i, l.middle_slope);
+      S::store(stored.up_slope + i, l.up_slope);
+      S::store(stored.down_slope + i, l.down_slope);
     }
+  }
+  for (int64_t i = 0; i < count; i += S::width) {
+    const typename S::F x = S::load(v + i), zero = S::set(0.0f);
+    Logits<S> l = {S::load(stored.up + i), S::load(stored.down + i), zero, zero, zero};
+    if (Slope) {
+      l.middle_slope = S::load(stored.middle_slope + i);
+      l.up_slope = S::load(stored.up_slope + i);
+      l.down_slope = S::load(stored.down_slope + i);
+    }
+    const Sample<S> sample = three_classes<S>(x, S::round(x), l, S::load(noise.up + i), S::load(noise.down + i), p);
     S::store(value + i, sample.value);
     if (Slope) S::store(slope + i, sample.slope);
   }
@@ -85,8 +116,8 @@ template <class S, Method method, int Classes, bool Slope>
 
 template <class S, Method method>
 Samples samples_of(int classes, bool slope) {
-  if (classes == 2) return slope ? samples<S, method, 2, true> : samples<S, method, 2, false>;
-  return slope ? samples<S, method, 3, true> : samples<S, method, 3, false>;
+  if (classes == 2) return slope ? samples_of_two<S, method, true> : samples_of_two<S, method, false>;
+  return slope ? samples_of_three<S, method, true> : samples_of_three<S, method, false>;
 }
 
 template <class S>

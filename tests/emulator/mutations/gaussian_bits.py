@@ -9,14 +9,14 @@ MUTANTS = [
     (
         "vectors at the tail of loads",
         SHARED,
-        "if (VECTORS && first + N <= count) {\n    for (int i = 0; i < N; i += WIDTH) {\n      const",
-        "if (VECTORS) {\n    for (int i = 0; i < N; i += WIDTH) {\n      const",
+        "if (vectors && first + N <= count) {\n    for (int i = 0; i < N; i += WIDTH) {\n      const",
+        "if (vectors) {\n    for (int i = 0; i < N; i += WIDTH) {\n      const",
     ),
     (
         "vectors at the tail of stores",
         SHARED,
-        "if (VECTORS && first + N <= count) {\n    for (int i = 0; i < N; i += WIDTH) {\n      Vec",
-        "if (VECTORS) {\n    for (int i = 0; i < N; i += WIDTH) {\n      Vec",
+        "if (vectors && first + N <= count) {\n    for (int i = 0; i < N; i += WIDTH) {\n      Vec",
+        "if (vectors) {\n    for (int i = 0; i < N; i += WIDTH) {\n      Vec",
     ),
     (
         "no mask at the tail of loads",
