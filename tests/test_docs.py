@@ -31,8 +31,14 @@ ELSEWHERE = {
     "README.md": "tests/test_readme.py",
     "docs/archives.md": "tests/archive/test_archive_docs.py",
     "docs/pillow.md": "tests/test_pillow.py",
+    "docs/pretrained.md": "tests/codecs/test_pretrained.py",
 }
-NOT_RUN = {"needs a GPU": r"cuda|\bGPU\b", "trains for hours": r"\btrain\b", "needs CompressAI": "EntropyBottleneck"}
+NOT_RUN = {
+    "needs a GPU": r"cuda|\bGPU\b",
+    "trains for hours": r"\btrain\b",
+    "needs CompressAI": "EntropyBottleneck",
+    "needs a network": "hub",
+}
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.*?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```", re.M | re.S)
 PACKAGES = "archive codecs coding compat entropy evaluation images layers ops pillow refine tasks train zoo".split()  # noqa: SIM905
 NAMES = re.compile(r"(?<![/\w.-])pylatent((?:\.[A-Za-z]\w*)+)")  # public ones

@@ -14,7 +14,8 @@ from small_codec import make_codec, picture
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pylatent
-from pylatent import _native, _threads, zoo
+from pylatent import _native, _threads
+from pylatent.codecs import model_file
 from pylatent.refine import SgaPlus
 
 needs_native = pytest.mark.skipif(_native.why_not_native() is not None, reason=str(_native.why_not_native()))
@@ -191,6 +192,6 @@ def test_no_operator_on_a_small_picture_is_shared_out(size, one_thread):
 
 def test_models_are_loaded_on_one_thread(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(zoo.store, "load_codec", lambda path: seen.append(torch.get_num_threads()) or make_codec())
+    monkeypatch.setattr(model_file, "load_codec", lambda path: seen.append(torch.get_num_threads()) or make_codec())
     pylatent.load("default")
     assert seen == [1]

@@ -19,6 +19,7 @@ from typing import IO, Literal
 import torch
 
 from pylatent import zoo
+from pylatent._model_header import SUFFIX as SUFFIX_OF_MODELS
 from pylatent._quality import check_quality
 from pylatent._walk import PassedOver
 from pylatent.archive.encode import mean_bytes
@@ -30,7 +31,6 @@ from pylatent.archive.sources import Source, find_sources, read_labels
 from pylatent.codecs.base import QUALITY_STEP, Codec
 from pylatent.coding.container import HASH_BYTES
 from pylatent.errors import FormatError, MismatchError, PylatentError
-from pylatent.zoo.store import SUFFIX as SUFFIX_OF_MODELS
 
 SHARD_BYTES = 128 << 20
 SHARD_RECORDS = 20_000

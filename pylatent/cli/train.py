@@ -80,11 +80,12 @@ def rd(
     if given_shape and codec != "residual":
         raise misused(f"--{next(iter(given_shape))} is for --codec residual")
     need_extra("lightning_fabric")
+    from pylatent import zoo
+    from pylatent._model_header import is_model
     from pylatent.codecs.base import Codec
     from pylatent.train.rd import LAMBDAS, Nested, Progress, Recipe, Residual, Trainer
     from pylatent.train.validate import load_centres, rate_distortion
-    from pylatent.zoo.registry import codec_from_checkpoint
-    from pylatent.zoo.store import is_model, load_codec, save_codec
+    from pylatent.zoo.checkpoints import codec_from_checkpoint
 
     chain: dict[str, Any] = {
         "levels": levels,
@@ -117,8 +118,8 @@ def rd(
     except ValueError as error:
         raise misused(str(error)) from None
     if start is not None:
-        known = load_codec(start) if is_model(start) else codec_from_checkpoint(start, recipe.lambdas)
-        trainer.start_from(known.state_dict())
+        known = zoo.load(start.resolve()) if is_model(start) else codec_from_checkpoint(start, recipe.lambdas)
+        trainer.start_from(known.float_state())
     trainer.prepare()
     pictures = load_centres(validate, 256) if validate is not None else []
 
@@ -139,7 +140,7 @@ def rd(
         trained.update()
         card = {"recipe": asdict(recipe), "steps": trainer.step, "minutes": round(trainer.elapsed / 60, 1)}
         path = out / f"{name}.safetensors"
-        save_codec(trained, path, name=name, card=card)
+        zoo.save_codec(trained, path, name=name, card=card)
         complain(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")
 
 

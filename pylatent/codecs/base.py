@@ -21,6 +21,7 @@ from pylatent.codecs.checks import check_float32, check_latents, check_pixels, c
 from pylatent.codecs.definition import CodecDefinition
 from pylatent.codecs.latents import CodecOutput, Latents, Rated
 from pylatent.codecs.pixel_crc import check_pixel_crcs
+from pylatent.codecs.pretrained import Pretrained
 from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.codecs.streams import as_coded, decode, encode
 from pylatent.codecs.tables import CodingTables
@@ -32,7 +33,7 @@ Receiver: TypeAlias = Literal["full", "light"]
 QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
 
 
-class Codec(CodecDefinition):
+class Codec(Pretrained, CodecDefinition):
     """Base of all codecs: `analyze`, `quantize`, `encode`, `decode`, `synthesize` and what is made of them.
 
     bf16: let `compress` run the analysis under bf16 autocast. Decoders are not concerned. Where the processor computes
@@ -134,6 +135,7 @@ class Codec(CodecDefinition):
         with for_pixels(len(latents) * height * width):
             if synthesis is None:
                 return self.synthesize(latents).mul(255).round_().to(torch.uint8)
+            self.check_ready()
             return synthesis(latents.y, latents.quality)[..., :height, :width]
 
     def forward(
@@ -200,10 +202,12 @@ class Codec(CodecDefinition):
 
     def _for_coding(self, pictures: int, size: tuple[int, int]) -> AbstractContextManager[None]:
         """The threads of a walk. Without exact networks its result may depend on them: nothing may choose them then."""
+        self.check_ready()
         return for_pixels(pictures * size[0] * size[1]) if self.exact else nullcontext()
 
     def fingerprint(self) -> bytes:
         """SHA-256 over everything that decoding uses: tables, exact networks, synthesis weights as float32."""
+        self.check_ready()
         weights, coding = self.synthesis_state(), self._ready()
         versions = tuple((value.data_ptr(), value._version) for value in weights.values())
         known = self._fingerprint

@@ -180,12 +180,13 @@ class Chain(Codec):
                 yield y_hat if quality is None else y_hat * self._gain(self.inverse_gain, x.new_tensor([quality]))
 
         ranges = calibrate(self.g_s, inputs())
-        self._coding = replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), light=None)
+        self._set_coding(replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), light=None))
 
     def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
         super().load_coding_state(state)
         if (synthesis := self._ready().synthesis) is not None:
             load_float_synthesis(self.g_s, self.inverse_gain, synthesis)
+            self._set_coding(self._ready())
 
     @property
     def exact_networks(self) -> dict[str, nn.Sequential]:

@@ -158,6 +158,6 @@ class ContextHyperprior(ResidualHyperprior):
         assert self._grid is not None
         return state | self._grid.state() | {"constants": to_grid(self.constants).to(torch.int32)}
 
-    def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
-        super().load_coding_state(state)
+    def _take_coding_state(self, state: Mapping[str, Tensor]) -> None:
+        super()._take_coding_state(state)
         self._grid = ScaleGrid.from_state(state)

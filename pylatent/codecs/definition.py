@@ -20,11 +20,14 @@ from pylatent.codecs.light import LightReceiver
 from pylatent.codecs.steps import Shape, Step, whole_levels
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import Done, Here
+from pylatent.codecs.witness import Witness
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales, gaussian_bits
 from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import ModelError
+
+CODING = "coding."  # in the names of a state dict: what steers the coder
 
 
 class CodecDefinition(nn.Module, ABC):
@@ -32,8 +35,11 @@ class CodecDefinition(nn.Module, ABC):
 
     num_levels. alignment: the multiple of pixels that the analysis needs. exact: whether the parameter networks have
     an exact form; files of a codec without one say so, and may be refused on another machine. decoder_names: beginnings
-    of the state dict's names that the synthesis uses. lambdas: the weights of 255² MSE that it was trained with, one
-    per integer quality, where known.
+    of the state dict's names that the synthesis uses. card: what its model file says of data, training and licence.
+    lambdas: the weights of 255² MSE that it was trained with, one per integer quality, where known.
+
+    Once ready for coding, the state dict holds what steers the coder, too, and whoever loads it is ready. Weights that
+    change after `update` need another: until then coding raises ModelError.
     """
 
     num_levels: int
@@ -41,8 +47,15 @@ class CodecDefinition(nn.Module, ABC):
     exact = True
     decoder_names: tuple[str, ...] = ("g_s.", "inverse_gain")
     name: str = "unnamed"
+    card: Mapping[str, Any] | None = None
     lambdas: tuple[float, ...] | None = None
     _coding: CodingTables | None = None
+    _origin: Witness | None = None
+    _arriving: Mapping[str, Tensor] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_load_state_dict_post_hook(_take_arriving)
 
     # What the author of a codec writes.
 
@@ -148,18 +161,53 @@ class CodecDefinition(nn.Module, ABC):
         """Build tables and exact networks from the float weights; `tables` (Gaussian, prior's) are taken as given."""
         scales = self.scales_of(0)
         assert scales is not None, "level 0 is Gaussian"
-        self._coding = CodingTables.build(self.exact_networks, self.prior, scales, tables)
+        self._set_coding(CodingTables.build(self.exact_networks, self.prior, scales, tables))
 
     def coding_state(self) -> dict[str, Tensor]:
         """All integers that steer the coder, as tensors that a model file stores. Raises ModelError before `update`."""
-        return self._ready().state()
+        self.check_ready()
+        return dict(self._ready().state)
 
     def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
         """Take `coding_state`'s tensors instead of building them; the float networks get the values that they mean."""
-        networks = self.exact_networks
-        for name, network in networks.items():
+        for name, network in self.exact_networks.items():
             load_float_weights(network, state, name)
-        self._coding = CodingTables.from_state(networks, state)
+        self._take_coding_state(state)
+
+    def _take_coding_state(self, state: Mapping[str, Tensor]) -> None:
+        """The same, for float weights that are there already."""
+        self._set_coding(CodingTables.from_state(self.exact_networks, state))
+
+    def _set_coding(self, coding: CodingTables) -> None:
+        self._coding = coding
+        self._origin = Witness(self._sources())
+
+    def _sources(self) -> list[Tensor]:
+        """The float weights that what steers the coder was made of."""
+        networks = self.exact_networks.values() if self.exact else ()
+        sources: list[Tensor] = [each for network in networks for each in network.parameters()]
+        sources += self.prior.parameters()
+        if self.defines_pixels:
+            sources += [value for name, value in self.named_parameters() if name.startswith(self.decoder_names)]
+        return sources
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can code: `update` was called, and the weights have not changed since."""
+        return self._coding is not None and self._origin is not None and self._origin.agrees(self._sources())
+
+    def check_ready(self) -> None:
+        """Raises ModelError unless the codec is ready for coding."""
+        self._ready()
+        if not self.is_ready:
+            raise ModelError(
+                f"the weights of model {self.name} have changed since `update`: call it again, after training, too "
+                "(and `calibrate`, where there was an integer synthesis)"
+            )
+
+    def float_state(self) -> dict[str, Tensor]:
+        """The state dict without what steers the coder: the weights alone."""
+        return {name: value.detach() for name, value in (*self.named_parameters(), *self.named_buffers())}
 
     def synthesis_state(self) -> dict[str, Tensor]:
         """The float weights that decoding uses; with `coding_state`, what the fingerprint covers.
@@ -167,10 +215,10 @@ class CodecDefinition(nn.Module, ABC):
         Those that define pixels; of a codec that is not exact all weights, since the walk takes them, too.
         """
         if not self.exact:
-            return self.state_dict()
+            return self.float_state()
         if self._ready().synthesis is not None:
             return {}
-        state = self.state_dict()
+        state = self.float_state()
         return {name: value for name, value in state.items() if name.startswith(self.decoder_names)}
 
     @property
@@ -203,9 +251,18 @@ class CodecDefinition(nn.Module, ABC):
             names |= {name for name in self.state_dict() if name.startswith(self.decoder_names)}
         return names
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        self._coding = None  # it belongs to the weights that are replaced: `update` makes it anew
-        super()._load_from_state_dict(*args)
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.is_ready:
+            state = self.coding_state() | self.light_state()
+            destination.update({f"{prefix}{CODING}{name}": value for name, value in state.items()})
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        self._coding = None  # it belongs to the weights that are replaced
+        own = f"{prefix}{CODING}"
+        self._arriving = {name[len(own) :]: value for name, value in state_dict.items() if name.startswith(own)}
+        weights = {name: value for name, value in state_dict.items() if not name.startswith(own)}
+        super()._load_from_state_dict(weights, prefix, *args)
 
     def _ready(self) -> CodingTables:
         if self._coding is None:
@@ -213,3 +270,12 @@ class CodecDefinition(nn.Module, ABC):
                 f"model {self.name} is not ready for coding: call update() once after training or loading weights"
             )
         return self._coding
+
+
+def _take_arriving(codec: CodecDefinition, keys: Any) -> None:
+    """After `load_state_dict`: what steers the coder, if it came with the weights, which are there by now."""
+    arriving, codec._arriving = codec._arriving, None
+    if arriving:
+        state = {name: value.cpu() for name, value in arriving.items()}
+        codec._take_coding_state(state)
+        codec.load_light_state({name: value for name, value in state.items() if name.startswith("light.")})

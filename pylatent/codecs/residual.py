@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pylatent.codecs.chain import Chain, Link
+from pylatent.codecs.definition import CODING
 from pylatent.codecs.tiling import reach
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.errors import ModelError
@@ -150,7 +151,8 @@ def residual_from_state_dict(
         lambdas=lambdas,
     )
     try:
-        codec.load_state_dict({name: value.float() for name, value in parameters.items()})
+        weights = {name: value.float() for name, value in parameters.items() if not name.startswith(CODING)}
+        codec.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(f"the checkpoint does not fit ResidualHyperprior({widths}): {error}") from error
     return codec.eval()

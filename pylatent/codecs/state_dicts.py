@@ -12,7 +12,7 @@ from pylatent.coding.tables import CdfTables
 from pylatent.errors import ModelError
 
 _IGNORED = re.compile(
-    r"_reparam\.|lower_bound|\.target$|scale_bound$|scale_table$|(_quantized_cdf|_cdf_length|_offset)$"
+    r"^coding\.|_reparam\.|lower_bound|\.target$|scale_bound$|scale_table$|(_quantized_cdf|_cdf_length|_offset)$"
 )
 _OLD_PARAMETER = re.compile(r"^entropy_bottleneck\._(matrix|bias|factor)(\d)$")
 _PLURAL = {"matrix": "matrices", "bias": "biases", "factor": "factors"}

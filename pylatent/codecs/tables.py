@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class CodingTables:
         exact = {name: ExactNetwork(exact_layers(network)) for name, network in networks.items()}
         return cls({"y": tables_y, "z": tables_z}, to_grid(prior.medians).cpu(), thresholds, exact)
 
+    @cached_property
     def state(self) -> dict[str, Tensor]:
         """As integer tensors."""
         state = {"medians": self.medians.to(torch.int32), "thresholds": self.thresholds.to(torch.int32)}

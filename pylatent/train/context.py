@@ -56,7 +56,7 @@ def with_context(base: ResidualHyperprior, ys: Sequence[Tensor], recipe: Context
     order_y, order_z, coded = _sorted_channels(base, ys)
     config = base.config | {"coded": coded, "context": recipe.channels, "bands": recipe.bands}
     codec = ContextHyperprior(**config)
-    state = dict(base.state_dict())
+    state = base.float_state()
     last = len(base.g_a) - 1
     outputs = [*order_y[: coded[0]].tolist(), *(order_y + base.M).tolist()]  # scales of the coded, means of all
     for part in ("weight", "bias"):

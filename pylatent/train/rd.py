@@ -160,7 +160,7 @@ class Trainer:
         rest = [p for p in self.codec.parameters() if p.ndim != 4 and p.requires_grad]
         muon = Muon(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
         adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate, fused=True)
-        self.average = {name: p.detach().clone() for name, p in self.codec.state_dict().items()}
+        self.average = {name: p.detach().clone() for name, p in self.codec.float_state().items()}
         checkpoint = read_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
         if checkpoint is not None:
             self._load(checkpoint["model"], f"{self.folder} holds a run")
@@ -177,7 +177,7 @@ class Trainer:
         try:
             self.codec.load_state_dict(weights)
         except RuntimeError as error:
-            wanted = self.codec.state_dict()
+            wanted = self.codec.float_state()
             other = [name for name in weights.keys() | wanted.keys() if _shape(weights, name) != _shape(wanted, name)]
             name = min(other, default="its weights")
             raise ModelError(
@@ -241,7 +241,7 @@ class Trainer:
             self.codec.fit_prior()
         with torch.no_grad():
             decay = min(recipe.average, (self.step + 1) / (self.step + 10))
-            for name, value in self.codec.state_dict().items():
+            for name, value in self.codec.float_state().items():
                 self.average[name].lerp_(value, 1 - decay)
         means = torch.stack([losses.detach().mean(), bpp.detach().mean(), mse.detach().mean()])
         return Progress(self.step, self.fraction, means)
@@ -272,7 +272,7 @@ class Trainer:
         """Write the checkpoint: to a temporary name, then renamed."""
         if self.fabric.global_rank == 0:
             state = {
-                "model": self.codec.state_dict(),
+                "model": self.codec.float_state(),
                 "average": self.average,
                 "muon": self.muon.state_dict(),
                 "adam": self.adam.state_dict(),

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from pylatent import _lazy
+from pylatent._model_header import Header, read_header
 
 if TYPE_CHECKING:
-    from pylatent.zoo.header import Header, read_header
+    from pylatent.codecs.model_file import save_codec
     from pylatent.zoo.registry import (
         ModelInfo,
         add,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         resolve,
         shared,
     )
-    from pylatent.zoo.store import load_codec, save_codec
 
 __all__ = [
     "Header",
@@ -29,7 +29,6 @@ __all__ = [
     "import_checkpoint",
     "installed",
     "load",
-    "load_codec",
     "models",
     "path_of",
     "read_header",
@@ -43,7 +42,7 @@ __all__ = [
 __getattr__, __dir__ = _lazy.names(
     __name__,
     {
-        "header": ("Header", "read_header"),
+        ".codecs.model_file": ("save_codec",),
         "registry": (
             "ModelInfo",
             "add",
@@ -57,7 +56,6 @@ __getattr__, __dir__ = _lazy.names(
             "resolve",
             "shared",
         ),
-        "store": ("load_codec", "save_codec"),
     },
-    ("header", "registry", "store"),
+    ("checkpoints", "registry"),
 )

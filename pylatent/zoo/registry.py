@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pylatent._files import write_bytes
+from pylatent._model_header import FILE_NAME, SUFFIX, Header, read_header
 from pylatent.errors import ModelError
-from pylatent.zoo.header import SUFFIX, Header, read_header
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
-    from pylatent.codecs.chain import Chain
 
 ALIASES = {"default": "default-2"}
 _SHIPPED = Path(__file__).parent / "weights"
@@ -67,12 +66,13 @@ def models() -> list[ModelInfo]:
 
 
 def load(name_or_path: str | os.PathLike[str] = "default", *, device: str = "cpu") -> Codec:
-    """The codec of a name ("default", "default-1", an added one) or of a model file's path, in eval mode.
+    """The codec of a name ("default", "default-1", an added one), or of the path of a model file, or of a folder that
+    `save_pretrained` wrote, in eval mode. `Codec.from_pretrained` gets one from the Hugging Face hub.
 
     Raises ModelError if there is no such model, naming those there are.
     """
     from pylatent._threads import at_most
-    from pylatent.zoo.store import load_codec
+    from pylatent.codecs.model_file import load_codec
 
     with at_most(1):  # thousands of operators on little data
         return load_codec(path_of(name_or_path)).to(device)
@@ -85,18 +85,26 @@ def shared(name_or_path: str | os.PathLike[str] = "default", *, device: str = "c
 
 
 def path_of(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model by name or path. Raises ModelError if there is none, naming those there are."""
+    """The file of a model: of its name, or the path of the file or folder. ModelError if there is none."""
     text = os.fspath(name_or_path)
     if text.endswith(SUFFIX) or os.sep in text:
-        if not Path(text).is_file():
-            raise ModelError(f"there is no model file {text}")
-        return Path(text)
+        return _file_of(text)
     installed = models()
     for model in installed:
         if model.name == resolve(text):
             return model.path
+    if os.path.isdir(text):
+        return _file_of(text)
     names = ", ".join(model.name for model in installed) or "none"
     raise ModelError(f"there is no model named {text}; installed: {names}. `pylatent models add FILE` adds one")
+
+
+def _file_of(path: str | os.PathLike[str]) -> Path:
+    """The model file that a path names: itself, or that of a folder that `save_pretrained` wrote."""
+    file = Path(path) / FILE_NAME if os.path.isdir(path) else Path(path)
+    if not file.is_file():
+        raise ModelError(f"there is no model file {file}")
+    return file
 
 
 def find(name: str, model_hash: bytes, *, device: str = "cpu") -> Codec:
@@ -124,17 +132,18 @@ def installed(name: str) -> ModelInfo | None:
 
 
 def add(path: str | os.PathLike[str]) -> ModelInfo:
-    """Install a model file under the name that it gives itself; nothing is done where it is installed already.
+    """Install a model file, or that of a folder, under the name that it gives itself, unless it is installed already.
 
     A light receiver that the file has is added to the same model, or replaces the one it has.
 
     Raises ModelError if the file is damaged, or the name taken by another model; OSError.
     """
-    from pylatent.zoo.store import load_codec
+    from pylatent.codecs.model_file import load_codec
 
-    header = read_header(path)
-    load_codec(path)  # refuses a damaged file before it is installed
-    return _install(header, Path(path).read_bytes())
+    file = _file_of(path)
+    header = read_header(file)
+    load_codec(file)  # refuses a damaged file before it is installed
+    return _install(header, file.read_bytes())
 
 
 def import_checkpoint(
@@ -152,7 +161,8 @@ def import_checkpoint(
     Integer tables in the checkpoint are kept, others are built; the exact parameter network is built once, here. Where
     the same weights are installed under that name already, nothing is done. Raises ModelError, OSError.
     """
-    from pylatent.zoo.store import model_bytes
+    from pylatent.codecs.model_file import model_bytes
+    from pylatent.zoo.checkpoints import codec_from_checkpoint
 
     _refuse_alias(name)
     codec = codec_from_checkpoint(path, lambdas)
@@ -160,27 +170,6 @@ def import_checkpoint(
     if codec.lambdas is not None:
         card = {**card, "recipe": {"lambdas": list(codec.lambdas)}}
     return _install(*model_bytes(codec, name=name, card=card))
-
-
-def codec_from_checkpoint(path: str | os.PathLike[str], lambdas: Sequence[float] | None = None) -> Chain:
-    """A codec ready for coding from a checkpoint file, as `import_checkpoint` takes it. Raises ModelError."""
-    from pylatent.codecs.residual import residual_from_state_dict
-    from pylatent.codecs.state_dicts import from_compressai, hyperprior_from_compressai
-    from pylatent.zoo.store import read_checkpoint, read_lambdas
-
-    state, known = read_checkpoint(Path(path)), tuple(lambdas or read_lambdas(Path(path)))
-    parameters = from_compressai(state)
-    if any(name.endswith(".conv1.weight") for name in parameters):
-        residual = residual_from_state_dict(parameters, known)
-        residual.fit_prior()
-        residual.update()
-        return residual
-    codec, tables = hyperprior_from_compressai(state)
-    if known and len(known) != (1 if codec.gain is None else len(codec.gain)):
-        raise ModelError(f"the checkpoint has {codec.qualities or 'a fixed rate'}, but {len(known)} lambdas are given")
-    codec.lambdas = known or None
-    codec.update(tables)
-    return codec
 
 
 def remove(name: str) -> ModelInfo:

@@ -100,7 +100,7 @@ def locked(file: IO[str]) -> bool:
 
 
 def model(work: Path, setting: Setting, steps: int) -> Path:
-    return work / f"{setting.name}-{steps}{zoo.store.SUFFIX}"
+    return work / f"{setting.name}-{steps}.safetensors"
 
 
 def measured(work: Path, setting: Setting, steps: int) -> Path:

@@ -101,7 +101,7 @@ def test_new_weights_need_a_new_calibration(codec):
     other.calibrate([picture(32, 32)])
     other.update()
     assert other._ready().synthesis is None
-    other.load_state_dict(codec.state_dict())
+    other.load_state_dict(codec.float_state())
     with pytest.raises(ModelError, match="not ready"):
         other.calibrate([picture(32, 32)])
 

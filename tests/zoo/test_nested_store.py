@@ -74,7 +74,7 @@ def test_damaged_model_files_are_refused(tmp_path, damage):
         tensors["coding.h_s.1.0.weight"][0, 0, 0, 0] += 1
     save_file(tensors, path, {"pylatent": json.dumps(header)})
     with pytest.raises(ModelError, match=str(path)):
-        zoo.load_codec(path)
+        zoo.load(path)
 
 
 def test_codecs_of_given_modules_are_not_stored(tmp_path):

@@ -21,7 +21,7 @@ def test_a_stored_codec_codes_as_before_up_to_half_precision(tmp_path):
     codec = make_codec()
     path = tmp_path / "m.safetensors"
     header = zoo.save_codec(codec, path, name="tiny-1", card={"steps": 3})
-    first, second = zoo.load_codec(path), zoo.load_codec(path)
+    first, second = zoo.load(path), zoo.load(path)
     assert first.name == "tiny-1"
     assert header == zoo.read_header(path)
     assert header.card == {"steps": 3}
@@ -33,14 +33,14 @@ def test_a_stored_codec_codes_as_before_up_to_half_precision(tmp_path):
 
 def test_float_parameters_are_those_that_the_integers_stand_for(tmp_path):
     zoo.save_codec(make_codec(), tmp_path / "m.safetensors", name="tiny-1", card={})
-    codec = zoo.load_codec(tmp_path / "m.safetensors")
+    codec = zoo.load(tmp_path / "m.safetensors")
     weight = codec.h_s[0].weight.detach()
     assert torch.equal(weight * 1024, (weight * 1024).round())
 
 
 def test_storing_twice_changes_nothing(tmp_path):
     first = zoo.save_codec(make_codec(), tmp_path / "a.safetensors", name="tiny-1", card={})
-    second = zoo.save_codec(zoo.load_codec(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", name="x", card={})
+    second = zoo.save_codec(zoo.load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", name="x", card={})
     assert first.hash == second.hash
 
 
@@ -67,7 +67,7 @@ def test_damaged_model_files_are_refused(tmp_path, damage):
         header["architecture"] = "Perpetuum"
     save_file(tensors, path, {"pylatent": "{" if damage == "header" else json.dumps(header)})
     with pytest.raises(ModelError, match=str(path) if damage != "architecture" else "Perpetuum"):
-        zoo.load_codec(path)
+        zoo.load(path)
 
 
 def test_files_that_are_no_models_are_refused(tmp_path):

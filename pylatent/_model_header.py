@@ -11,6 +11,7 @@ from typing import Any
 from pylatent.errors import ModelError
 
 SUFFIX = ".safetensors"
+FILE_NAME = f"model{SUFFIX}"  # in a folder of its own
 KEY = "pylatent"
 VERSION = 1
 _MAX_HEADER = 100 << 20  # of safetensors itself

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +18,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pylatent._files import write_bytes
+from pylatent._model_header import KEY, VERSION, Header, read_header
 from pylatent.codecs import ARCHITECTURES, Codec
+from pylatent.codecs.definition import CODING
 from pylatent.errors import ModelError
-from pylatent.zoo.header import KEY, SUFFIX, VERSION, Header, is_model, read_header
 
-__all__ = ["SUFFIX", "Header", "is_model", "load_codec", "model_bytes", "read_checkpoint", "read_header", "save_codec"]
-
-_CODING, _LIGHT = "coding.", "light."
+_LIGHT = "light."
 _HALF = ("g_a.", "g_s.", "h_a.")
 
 
@@ -45,11 +42,11 @@ def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Heade
     """The header and the bytes of a model file, as `save_codec` writes them."""
     tensors: dict[str, Tensor] = {}
     integers = codec.kept_as_integers
-    for key, value in codec.state_dict().items():
+    for key, value in codec.float_state().items():
         if key not in integers:
             value = value.detach().cpu().contiguous()
             tensors[key] = value.half() if key.startswith(_HALF) else value.float()
-    tensors |= {_CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
+    tensors |= {CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
     tensors |= {key: value.contiguous() for key, value in codec.light_state().items()}
     header = Header(name, type(codec).__name__, codec.config, "", card)
     restored = _restore(header, tensors)
@@ -84,9 +81,9 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
             f"model {header.name} has architecture {header.architecture}, which this release does not know"
         )
     codec = ARCHITECTURES[header.architecture](**header.config)
-    coding = {key.removeprefix(_CODING): value for key, value in tensors.items() if key.startswith(_CODING)}
+    coding = {key.removeprefix(CODING): value for key, value in tensors.items() if key.startswith(CODING)}
     light = {key: value for key, value in tensors.items() if key.startswith(_LIGHT)}
-    weights = {key: value.float() for key, value in tensors.items() if not key.startswith((_CODING, _LIGHT))}
+    weights = {key: value.float() for key, value in tensors.items() if not key.startswith((CODING, _LIGHT))}
     found = codec.load_state_dict(weights, strict=False)
     codec.load_coding_state(coding)
     codec.load_light_state(light)
@@ -94,47 +91,6 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
         raise KeyError(f"its weights lack {', '.join(sorted(missing))}")
     if found.unexpected_keys:
         raise KeyError(f"it has unknown weights {', '.join(sorted(found.unexpected_keys))}")
-    codec.name = header.name
+    codec.name, codec.card = header.name, header.card
     codec.lambdas = _lambdas(header.card) or codec.lambdas
     return codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
-
-
-def read_lambdas(path: Path) -> tuple[float, ...]:
-    """The weights of the distortion that a safetensors checkpoint's metadata give as "lambdas", numbers and spaces."""
-    if path.suffix != SUFFIX:
-        return ()
-    try:
-        with safe_open(path, framework="pt") as file:
-            return tuple(float(value) for value in (file.metadata() or {}).get("lambdas", "").split())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{path} has metadata that cannot be read: {error}") from error
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Tensors of a published checkpoint: safetensors, or PyTorch's format with code refused.
-
-    Raises ModelError if torch is older than 2.10 and the file is a pickle: its `weights_only` had holes.
-    """
-    if path.suffix == SUFFIX:
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
-    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 10):
-        raise ModelError(
-            f"{path} is a PyTorch checkpoint; reading one safely needs torch 2.10, this is {torch.__version__}"
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds; every one means that the file is not usable
-        # torch's own text would advise to run the code in the file.
-        refused = isinstance(error, pickle.UnpicklingError)
-        reason = "it is damaged, or holds more than tensors" if refused else str(error).partition("\n")[0]
-        if isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
-        raise ModelError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path} does not hold a state dict of tensors")
-    return state

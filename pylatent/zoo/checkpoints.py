@@ -1,0 +1,76 @@
+"""Published checkpoints: PyTorch's format with code refused, or safetensors, and the codecs that they describe."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from pylatent._model_header import SUFFIX
+from pylatent.codecs.chain import Chain
+from pylatent.codecs.residual import residual_from_state_dict
+from pylatent.codecs.state_dicts import from_compressai, hyperprior_from_compressai
+from pylatent.errors import ModelError
+
+
+def codec_from_checkpoint(path: str | os.PathLike[str], lambdas: Sequence[float] | None = None) -> Chain:
+    """A codec ready for coding from a checkpoint file, as `import_checkpoint` takes it. Raises ModelError."""
+    state, known = read_checkpoint(Path(path)), tuple(lambdas or read_lambdas(Path(path)))
+    parameters = from_compressai(state)
+    if any(name.endswith(".conv1.weight") for name in parameters):
+        residual = residual_from_state_dict(parameters, known)
+        residual.fit_prior()
+        residual.update()
+        return residual
+    codec, tables = hyperprior_from_compressai(state)
+    if known and len(known) != (1 if codec.gain is None else len(codec.gain)):
+        raise ModelError(f"the checkpoint has {codec.qualities or 'a fixed rate'}, but {len(known)} lambdas are given")
+    codec.lambdas = known or None
+    codec.update(tables)
+    return codec
+
+
+def read_lambdas(path: Path) -> tuple[float, ...]:
+    """The weights of the distortion that a safetensors checkpoint's metadata give as "lambdas", numbers and spaces."""
+    if path.suffix != SUFFIX:
+        return ()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return tuple(float(value) for value in (file.metadata() or {}).get("lambdas", "").split())
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path} has metadata that cannot be read: {error}") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Tensors of a published checkpoint: safetensors, or PyTorch's format with code refused.
+
+    Raises ModelError if torch is older than 2.10 and the file is a pickle: its `weights_only` had holes.
+    """
+    if path.suffix == SUFFIX:
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 10):
+        raise ModelError(
+            f"{path} is a PyTorch checkpoint; reading one safely needs torch 2.10, this is {torch.__version__}"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds; every one means that the file is not usable
+        # torch's own text would advise to run the code in the file.
+        refused = isinstance(error, pickle.UnpicklingError)
+        reason = "it is damaged, or holds more than tensors" if refused else str(error).partition("\n")[0]
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        raise ModelError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path} does not hold a state dict of tensors")
+    return state
