@@ -159,3 +159,9 @@ def test_one_for_a_shipped_model_is_used_by_its_path(tmp_path):
     assert torch.equal(
         loaded.decompress_bytes([stream], receiver="light"), codec.decompress_bytes([stream], receiver="light")
     )
+
+
+def test_it_travels_with_the_state_dict(codec):
+    other = make_context(seed=1)
+    other.load_state_dict(codec.state_dict())
+    assert other.light_fingerprint() == codec.light_fingerprint() != b""
