@@ -1,14 +1,16 @@
-"""Deformable convolution on the CPU against torchvision, onnxruntime and OpenVINO.
+"""Deformable convolution against torchvision, and on the CPU onnxruntime and OpenVINO.
 
-    python benchmarks/bench_deform_conv2d.py [--threads 1 2] [--rounds 5] [--seconds 10] [--quick]
-                                             [--json benchmarks/results/deform-conv2d-NAME.json] [--plot FILE.png]
+    python benchmarks/bench_deform_conv2d.py [--device cpu] [--dtypes float32] [--threads 1 2] [--rounds 5]
+                                             [--seconds 10] [--quick] [--plot FILE.png]
+                                             [--json benchmarks/results/deform-conv2d-NAME.json]
 
-Needs torchvision. onnxruntime (with onnx) and OpenVINO, which have a forward pass only, are measured where they are
-installed. 3x3 taps, modulated, with bias, as many output as input channels, float32, on latents of pictures of 224x224,
-768x512 and 1920x1080. torch's dense convolution of the same shape, which need not gather, is printed as the ceiling. On
-one thread times are processor times, on more wall times; medians over rounds where the sides take turns. Extra memory
-is the peak resident memory of a second call beyond what was resident before it and what it returns, each in a process
-of its own. No figure is printed for a shape whose results and gradients are not those of the float64 reference.
+Needs torchvision, which has no bfloat16 on CUDA. onnxruntime (with onnx) and OpenVINO, which have a forward pass only,
+are measured where they are installed, in float32. 3x3 taps, modulated, with bias, as many output as input channels, on
+latents of pictures of 224x224, 768x512 and 1920x1080. torch's dense convolution of the same shape, which need not
+gather, is printed as the ceiling. On one thread of a CPU times are processor times, on more wall times, on CUDA those
+of the device; medians over rounds where the sides take turns. Extra memory, of the CPU alone, is the peak resident
+memory of a second call beyond what was resident before it and what it returns, each in a process of its own. No figure
+is printed for a shape whose results and gradients are not those of the float64 reference.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from deform_conv2d_peers import onnxruntime_call, openvino_call
-from harness import environment, take_turns, write_json
+from harness import cuda_turns, environment, take_turns, write_json
 from torch import Tensor
 
+from pylatent import _native
 from pylatent.ops import deform_conv2d
 from pylatent.ops.deform_conv2d import deform_conv2d_reference
 
@@ -42,7 +44,9 @@ TARGETS = [(1, 192, 32, 48), (1, 320, 32, 48)]
 GRID = [(batch, c, *size) for c in (128, 192, 320) for size in LATENTS for batch in (1, 8) if batch * size[0] <= 256]
 SIDES = ["pylatent", "torchvision", "dense convolution", "onnxruntime", "openvino"]
 OURS, PEER, CEILING = SIDES[:3]
-TOLERANCE = 1e-4  # of the root mean square
+# Of the root mean square: the largest of 10^6 errors. float32 on CUDA may be multiplied as TF32.
+TOLERANCES = {torch.float32: 1e-4, torch.float16: 1.5e-2, torch.bfloat16: 5e-2}
+TF32 = 1.5e-2
 
 
 @dataclass
@@ -57,7 +61,8 @@ class Problem:
     grad: Tensor
 
     @classmethod
-    def of(cls, batch: int, channels: int, height: int, width: int) -> Problem:
+    def of(cls, shape: tuple[int, ...], dtype: torch.dtype = torch.float32, device: str = "cpu") -> Problem:
+        batch, channels, height, width = shape
         normal = torch.Generator().manual_seed(0)
 
         def draw(*shape: int) -> Tensor:
@@ -66,14 +71,15 @@ class Problem:
         plane = (height, width)
         # In float32 as in float64, no sample lies at a whole coordinate, where the gradient of its offset jumps.
         offset = (torch.floor(128 * draw(batch, 18, *plane)) + 0.5) / 64
-        return cls(
+        tensors = [
             draw(batch, channels, *plane),
             offset,
             draw(channels, channels, 3, 3) / (9 * channels) ** 0.5,
             draw(channels),
             draw(batch, 9, *plane).sigmoid(),
             draw(batch, channels, *plane),
-        )
+        ]
+        return cls(*(t.to(device, dtype) for t in tensors))
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -88,6 +94,8 @@ class Problem:
             return torch.conv2d(self.input, self.weight, self.bias, padding=1)
         if side == OURS:
             return deform_conv2d(*self.tensors[:4], padding=1, mask=self.mask, backend="native")
+        import torchvision
+
         return torchvision.ops.deform_conv2d(*self.tensors[:4], padding=1, mask=self.mask)
 
     def forward_backward(self, side: str) -> list[Tensor]:
@@ -102,7 +110,12 @@ class Problem:
 
     def calls(self, backward: bool, threads: int) -> Calls:
         run = self.forward_backward if backward else self.forward
-        calls: Calls = {side: lambda side=side: run(side) for side in (OURS, PEER, CEILING)}
+        sides = [OURS, CEILING]
+        if find_spec("torchvision") and not (self.input.is_cuda and self.input.dtype == torch.bfloat16):
+            sides.insert(1, PEER)
+        calls: Calls = {side: lambda side=side: run(side) for side in sides}
+        if self.input.is_cuda or self.input.dtype != torch.float32:
+            return calls
         if not backward and find_spec("onnxruntime") and find_spec("onnx"):
             calls["onnxruntime"] = onnxruntime_call(*self.tensors, threads)
         if not backward and find_spec("openvino"):
@@ -116,9 +129,9 @@ class Problem:
 def check(problem: Problem, calls: Calls) -> None:
     """SystemExit unless ours is the float64 reference on a picture, with all gradients, and the sides agree."""
     one = problem.first_picture()
-    exact = [t.double().requires_grad_() for t in one.tensors]
+    exact = [t.detach().double().cpu().requires_grad_() for t in one.tensors]
     expected = deform_conv2d_reference(*exact[:4], padding=1, mask=exact[4])
-    grads = torch.autograd.grad(expected, exact, one.grad.double())
+    grads = torch.autograd.grad(expected, exact, one.grad.double().cpu())
     for got, reference in zip(one.forward_backward(OURS), (expected, *grads), strict=True):
         require_close(OURS, got, reference)
     result = problem.forward(OURS)
@@ -128,14 +141,20 @@ def check(problem: Problem, calls: Calls) -> None:
 
 
 def require_close(name: str, got: Tensor, reference: Tensor) -> None:
-    got, reference = got.detach().double(), reference.detach().double()
+    tolerance = TOLERANCES.get(got.dtype, TOLERANCES[torch.float32])
+    if got.is_cuda and got.dtype == torch.float32 and _native.tf32_allowed():
+        tolerance = TF32
+    got, reference = got.detach().double().cpu(), reference.detach().double().cpu()
     error = float((got - reference).abs().max() / reference.square().mean().sqrt())
-    if not error <= TOLERANCE:
+    if not error <= tolerance:
         raise SystemExit(f"{name} is off by {error:.2g} of the root mean square; no figures")
 
 
-def measure(shape: tuple[int, ...], threads: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    problem = Problem.of(*shape)
+def measure(
+    shape: tuple[int, ...], threads: int, rounds: int, seconds: float, device: str = "cpu", dtype: str = "float32"
+) -> list[dict[str, Any]]:
+    """Prints and returns the rows of one shape, dtype and number of threads."""
+    problem = Problem.of(shape, getattr(torch, dtype), device)
     rows = []
     check(problem, problem.calls(False, threads))
     for backward in (False, True):
@@ -145,20 +164,29 @@ def measure(shape: tuple[int, ...], threads: int, rounds: int, seconds: float) -
             call()
         turn = 3 * (time.perf_counter() - start)
         count = max(1, min(rounds, int(seconds / turn) - 1))
-        found = take_turns(calls, count, wall=threads > 1)
+        by_clock = {}
+        if device == "cuda":
+            times = cuda_turns(calls, count)
+            found = {name: t.device_or_call for name, t in times.items()}
+            by_clock = {"call_us": {name: 1e6 * t.call for name, t in times.items()}}
+        else:
+            found = take_turns(calls, count, wall=threads > 1)
         work = problem.flop * (3 if backward else 1)
         row = {
             "shape": shape,
+            "dtype": dtype,
             "threads": threads,
             "pass": "forward+backward" if backward else "forward",
+            **by_clock,
             "us": {name: 1e6 * s for name, s in found.items()},
             "gflop_s": {name: work / s / 1e9 for name, s in found.items()},
             "ratio": {name: s / found[OURS] for name, s in found.items() if name != OURS},
-            "limit": found[PEER] / found[CEILING],
         }
+        if PEER in found:
+            row["limit"] = found[PEER] / found[CEILING]
         others = ", ".join(f"{n} {1e6 * s:.0f} ({s / found[OURS]:.2f}x)" for n, s in found.items() if n != OURS)
         print(
-            f"{'x'.join(map(str, shape)):>12} {threads} thread{'s' * (threads > 1)} {row['pass']:16} "
+            f"{'x'.join(map(str, shape)):>12} {dtype} {threads} thread{'s' * (threads > 1)} {row['pass']:16} "
             f"{1e6 * found[OURS]:9.0f} us {row['gflop_s'][OURS]:6.1f} GFLOP/s; us of {others}",
             flush=True,
         )
@@ -190,7 +218,7 @@ def extra_bytes(shape: tuple[int, ...], name: str, side: str) -> int:
 
 
 def print_extra_bytes(shape: tuple[int, ...], name: str, side: str) -> None:
-    run = getattr(Problem.of(*shape), name)
+    run = getattr(Problem.of(shape), name)
 
     def status(key: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -228,6 +256,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--dtypes", nargs="+", choices=["float32", "float16", "bfloat16"], default=["float32"])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10, help="stop adding rounds to a shape and pass after this")
@@ -242,11 +272,16 @@ def main() -> None:
     peers = ["torchvision", *(name for name in ("onnxruntime", "openvino") if find_spec(name))]
     results: dict[str, Any] = {"environment": environment(*peers), "rows": []}
     print(", ".join(f"{k} {v}" for k, v in results["environment"].items() if k != "threads"))
-    results["memory"] = [row for shape in TARGETS for row in memory(shape)]
-    for threads in arguments.threads:
+    on_cuda = arguments.device == "cuda"
+    if on_cuda:
+        results["environment"]["device"] = torch.cuda.get_device_name()
+    else:
+        results["memory"] = [row for shape in TARGETS for row in memory(shape)]
+    for threads in arguments.threads[:1] if on_cuda else arguments.threads:
         torch.set_num_threads(threads)
-        for shape in TARGETS if arguments.quick else GRID:
-            results["rows"] += measure(shape, threads, arguments.rounds, arguments.seconds)
+        for dtype in arguments.dtypes:
+            for shape in TARGETS if arguments.quick else GRID:
+                results["rows"] += measure(shape, threads, arguments.rounds, arguments.seconds, arguments.device, dtype)
     write_json(arguments.json, results)
     if arguments.plot:
         plot(results["rows"], arguments.plot)

@@ -18,12 +18,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from harness import environment, take_turns, write_json
+from harness import cuda_turns, environment, take_turns, write_json
 from torch import Tensor
 
 from pylatent.ops import gated_fusion
@@ -81,14 +80,15 @@ class Problem:
             tensor.requires_grad_(False)
         return [*(t.detach() for t in outs), *grads]
 
-    def calls(self, backward: bool) -> Calls:
+    def calls(self, backward: bool, compiled: bool) -> Calls:
         torch.compiler.reset()
         sides: Calls = {
             OURS: lambda *inputs: gated_fusion(*inputs, backend="native"),
             "eager": eager,
-            "torch.compile": torch.compile(eager, fullgraph=True),
             FLOOR: lambda y, s, wy, ws, by, bs: (F.conv2d(y, wy, by), F.conv2d(s, ws, bs)),
         }
+        if compiled:
+            sides["torch.compile"] = torch.compile(eager, fullgraph=True)
         run = self.forward_backward if backward else self.forward
         return {name: lambda function=function: run(function) for name, function in sides.items()}
 
@@ -105,21 +105,6 @@ class Problem:
                     raise SystemExit(f"{name} is off by {float(error.max()):.2g} of its size; no figures")
 
 
-def cuda_turns(calls: Calls, rounds: int) -> dict[str, float]:
-    """Median seconds that the device takes for each call, the sides taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            call()
-            end.record()
-            end.synchronize()
-            if turn:
-                times[name].append(start.elapsed_time(end) / 1e3)
-    return {name: median(values) for name, values in times.items()}
-
-
 def measure(shape: tuple[int, ...], arguments: argparse.Namespace, **variant: Any) -> list[dict[str, Any]]:
     """Prints and returns the rows of one shape, dtype, layout and number of threads."""
     device, threads = arguments.device, variant["threads"]
@@ -127,16 +112,21 @@ def measure(shape: tuple[int, ...], arguments: argparse.Namespace, **variant: An
     problem.check()
     rows = []
     for backward in (False, True):
-        calls = problem.calls(backward)
+        calls = problem.calls(backward, compiled=not arguments.no_compile)
         for call in calls.values():
             call()  # compiles
         start = time.perf_counter()
         for call in calls.values():
             call()
         rounds = max(2, min(arguments.rounds, int(arguments.seconds / (3 * (time.perf_counter() - start)))))
-        found = cuda_turns(calls, rounds) if device == "cuda" else take_turns(calls, rounds, wall=threads > 1)
         work = problem.flop * (3 if backward else 1)
         row = {"shape": shape, **variant, "pass": "forward+backward" if backward else "forward"}
+        if device == "cuda":
+            times = cuda_turns(calls, rounds)
+            found = {name: t.device_or_call for name, t in times.items()}
+            row["call_microseconds"] = {name: 1e6 * t.call for name, t in times.items()}
+        else:
+            found = take_turns(calls, rounds, wall=threads > 1)
         row |= {"microseconds": {name: 1e6 * t for name, t in found.items()}}
         row |= {"gflop_s": {name: work / t / 1e9 for name, t in found.items()}}
         row |= {"over": {name: t / found[OURS] for name, t in found.items() if name not in (OURS, FLOOR)}}
@@ -170,6 +160,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             part.sort(key=lambda row: row["shape"][0] * row["shape"][2] * row["shape"][3])
             pixels = [row["shape"][0] * row["shape"][2] * row["shape"][3] for row in part]
             for side, style in ((OURS, "o-"), ("eager", "s--"), ("torch.compile", "^:")):
+                if side not in part[0]["microseconds"]:
+                    continue
                 times = [row["microseconds"][side] for row in part]
                 axis.loglog(pixels, times, style, color=f"C{i}", label=f"{side}, C={c}", markersize=4)
         axis.set(title=f"{dtype}, {which}", xlabel="pixels of the latents", ylabel="µs")
@@ -189,6 +181,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=5, help="about as long as one row may take")
     parser.add_argument("--quick", action="store_true", help="three shapes")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes long to begin")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()

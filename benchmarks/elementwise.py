@@ -6,11 +6,10 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 import torch
-from harness import environment, take_turns, write_json
+from harness import cuda_turns, environment, take_turns, write_json
 from torch import Tensor
 
 LATENTS = ((14, 14), (32, 48), (68, 120))
@@ -60,24 +59,10 @@ def require_close(name: str, got: Tensor, expected: Tensor, tolerance: float) ->
         raise SystemExit(f"{name} is off by {float(error.max()):.2g} of its size; no figures")
 
 
-def _cuda_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds that the device takes for each call, the sides taking turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            call()
-            end.record()
-            end.synchronize()
-            if turn:
-                times[name].append(start.elapsed_time(end) / 1e3)
-    return {name: median(values) for name, values in times.items()}
-
-
-def _measure(
+def measure(
     subject: Subject, shape: tuple[int, ...], dtype: str, threads: int, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
+    """Prints and returns the rows of one shape, dtype and number of threads."""
     inputs = [t.to(arguments.device) for t in subject.inputs(shape, getattr(torch, dtype))]
     subject.check([t[:1] for t in inputs])
     grad = torch.randn_like(forward(subject.sides[OURS], inputs))
@@ -85,7 +70,8 @@ def _measure(
     for backward in (False, True):
         torch.compiler.reset()
         sides = dict(subject.sides)
-        sides["torch.compile"] = torch.compile(sides["eager"], fullgraph=True)
+        if not arguments.no_compile:
+            sides["torch.compile"] = torch.compile(sides["eager"], fullgraph=True)
         calls = {
             name: (lambda f=f: forward_backward(f, inputs, grad)) if backward else (lambda f=f: forward(f, inputs))
             for name, f in sides.items()
@@ -97,10 +83,15 @@ def _measure(
             call()
         rounds = max(2, min(arguments.rounds, int(arguments.seconds / (3 * (time.perf_counter() - start)))))
         on_cuda = arguments.device == "cuda"
-        found = _cuda_turns(calls, rounds) if on_cuda else take_turns(calls, rounds, wall=threads > 1)
-        moved = subject.bytes(inputs, backward)
         row: dict[str, Any] = {"shape": shape, **subject.variant, "dtype": dtype, "threads": threads}
         row["pass"] = "forward+backward" if backward else "forward"
+        if on_cuda:
+            times = cuda_turns(calls, rounds)
+            found = {name: t.device_or_call for name, t in times.items()}
+            row["call_microseconds"] = {name: 1e6 * t.call for name, t in times.items()}
+        else:
+            found = take_turns(calls, rounds, wall=threads > 1)
+        moved = subject.bytes(inputs, backward)
         row["microseconds"] = {name: 1e6 * t for name, t in found.items()}
         row["gb_s"] = {name: moved / t / 1e9 for name, t in found.items()}
         row["over"] = {name: t / found[OURS] for name, t in found.items() if name != OURS}
@@ -148,6 +139,7 @@ def run(description: str, subjects: list[Subject]) -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=5, help="about as long as one row may take")
     parser.add_argument("--quick", action="store_true", help="three shapes")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes long to begin")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="latency against size, as PNG")
     arguments = parser.parse_args()
@@ -165,7 +157,7 @@ def run(description: str, subjects: list[Subject]) -> None:
         for dtype in arguments.dtypes:
             for subject in subjects:
                 for shape in shapes:
-                    rows += _measure(subject, shape, dtype, threads, arguments)
+                    rows += measure(subject, shape, dtype, threads, arguments)
     results["rows"] = rows
     write_json(arguments.json, results)
     if arguments.plot is not None:

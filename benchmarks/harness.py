@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,6 +17,7 @@ import pylatent
 from pylatent import _native
 
 _CALLS_IN_A_TURN = 3
+_CALLS_IN_A_GRAPH = 10
 
 
 def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool = False) -> dict[str, float]:
@@ -38,6 +39,62 @@ def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool =
                 if turn:
                     times[name].append(now() - start)
     return {name: median(values) for name, values in times.items()}
+
+
+class CudaTimes(NamedTuple):
+    """Median seconds: of the device alone, None where a call cannot be captured, and by the clock with all launches."""
+
+    device: float | None
+    call: float
+
+    @property
+    def device_or_call(self) -> float:
+        return self.call if self.device is None else self.device
+
+
+def cuda_turns(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, CudaTimes]:
+    """Times of each call on a CUDA device, the sides taking turns: a graph of ten calls is replayed for the device's,
+    ten calls in a row and a wait are timed for the other. One more round warms up."""
+    graphs = {name: _captured(call) for name, call in calls.items()}
+    device: dict[str, list[float]] = {name: [] for name in calls}
+    by_clock: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            if (graph := graphs[name]) is not None:
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
+                graph.replay()
+                end.record()
+                end.synchronize()
+                if turn:
+                    device[name].append(start.elapsed_time(end) / 1e3 / _CALLS_IN_A_GRAPH)
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            for _ in range(_CALLS_IN_A_GRAPH):
+                call()
+            torch.cuda.synchronize()
+            if turn:
+                by_clock[name].append((time.perf_counter() - began) / _CALLS_IN_A_GRAPH)
+    return {name: CudaTimes(median(device[name]) if device[name] else None, median(by_clock[name])) for name in calls}
+
+
+def _captured(call: Callable[[], Any]) -> torch.cuda.CUDAGraph | None:
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            for _ in range(_CALLS_IN_A_GRAPH):
+                call()
+    except RuntimeError:  # the call waits for the device
+        torch.cuda.synchronize()
+        return None
+    return graph
 
 
 def environment(*packages: str) -> dict[str, Any]:
