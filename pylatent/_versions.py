@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -14,6 +15,21 @@ def version_line() -> str:
     native = not is_pure() and find_spec("pylatent._C") is not None
     kind = "native" if native else "pure Python (`pylatent config` says why)"
     return f"pylatent {__version__} ({kind}; torch {_installed('torch')})"
+
+
+def versions() -> dict[str, str]:
+    """The first facts of `pylatent config`, by their names."""
+    return {
+        "pylatent": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "torch": _installed("torch"),
+        "numpy": _installed("numpy"),
+    }
+
+
+def line_of(name: str, fact: str) -> str:
+    """A line of `pylatent config`."""
+    return f"{name.replace('_', ' '):<13} {fact}"
 
 
 def is_pure() -> bool:

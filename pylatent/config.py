@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 
-import numpy
 import torch
 
 from pylatent import _native
-from pylatent._version import __version__
+from pylatent._versions import line_of, versions
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Config:
     """torch's thread count, which pylatent follows, and where the threads come from"""
 
     def __str__(self) -> str:
-        return "\n".join(f"{field.name.replace('_', ' '):<13} {getattr(self, field.name)}" for field in fields(self))
+        return "\n".join(line_of(name, fact) for name, fact in asdict(self).items())
 
 
 def config() -> Config:
@@ -42,10 +40,7 @@ def config() -> Config:
     reason = _native.why_not_native()
     core = None if reason else _native.core()
     return Config(
-        pylatent=__version__,
-        python=f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        torch=torch.__version__,
-        numpy=numpy.__version__,
+        **versions(),
         native=f"yes: {core.compiler}" if core else f"no: {reason}",
         cuda_code=core.cuda_built if core else "no: they are part of the native module",
         cuda_devices=_cuda_devices(core.cuda_info() if core else None),

@@ -12,12 +12,13 @@ import pytest
 
 import pylatent
 
+HOME = Path(pylatent.__file__).parent
 PACKAGES = [
-    f"pylatent.{folder.parent.name}" if folder.parent.name != "pylatent" else "pylatent"
-    for folder in sorted(Path(pylatent.__file__).parent.glob("**/__init__.py"))
-    if folder.parent.name != "cli" and folder.parents[1].name != "compat"
+    ".".join(("pylatent", *file.parent.relative_to(HOME).parts))
+    for file in sorted(HOME.glob("**/__init__.py"))
+    if file.parent.name != "cli" and file.parents[1].name != "compat"
 ]
-LAZY = ["pylatent", "pylatent.archive", "pylatent.coding", "pylatent.compat"]
+LAZY = ["pylatent", "pylatent.archive", "pylatent.coding", "pylatent.compat", "pylatent.zoo"]
 
 
 def test_version_is_a_release_number():

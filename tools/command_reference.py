@@ -38,6 +38,8 @@ def _verb(names: tuple[str, ...], command: Any) -> str:
     lines = [f"### pylatent {' '.join([*shown, *usage])}\n", f"{command.help.strip().partition(chr(10) * 2)[0]}\n"]
     rows = [(f"`{_placeholder(each)}`", each) for each in arguments]
     rows += [(", ".join(f"`{name}`" for name in (*each.opts, *each.secondary_opts)), each) for each in options]
+    shown_examples = (command.epilog or "").splitlines()[2:]
+    lines += [*(f"    {line.strip()}" for line in shown_examples), ""] if shown_examples else []
     if rows:
         lines += ["| | |", "|---|---|", *(f"| {name} | {_text(each)} |" for name, each in rows), ""]
     return "\n".join(lines)

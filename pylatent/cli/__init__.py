@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from pylatent import _interrupt
 from pylatent.cli import archive, bench, classify, compare, compress, config, decompress, info, models, train
+from pylatent.cli._examples import examples
 from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, drop_output, show_warnings
 from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
@@ -34,31 +35,36 @@ class _CodecUnlessNamed(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-evaluations = typer.Typer(cls=_CodecUnlessNamed, help="Measure a model on pictures, or a head on labels.")
-evaluations.command("codec")(evaluate)
-evaluations.command("classifier")(evaluate_classifier)
-train.app.command("classifier")(classifier)
-train.app.command("context")(context)
-train.app.command("light")(light)
+# Help is plain text, as of man pages: rich's takes as long to import as everything else together.
+evaluations = typer.Typer(
+    cls=_CodecUnlessNamed, help="Measure a model on pictures, or a head on labels.", rich_markup_mode=None
+)
+evaluations.command("codec", epilog=examples("eval codec"))(evaluate)
+evaluations.command("classifier", epilog=examples("eval classifier"))(evaluate_classifier)
+train.app.command("classifier", epilog=examples("train classifier"))(classifier)
+train.app.command("context", epilog=examples("train context"))(context)
+train.app.command("light", epilog=examples("train light"))(light)
 
 app = typer.Typer(
     name="pylatent",
     help="Learned image compression: photo.png to a small photo.lat and back.",
+    epilog=examples("pylatent"),
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings=_HELP,
 )
-app.command("compress")(compress.compress)
-app.command("decompress")(decompress.decompress)
-app.command("compare")(compare.compare)
-app.command("info")(info.info)
+app.command("compress", epilog=examples("compress"))(compress.compress)
+app.command("decompress", epilog=examples("decompress"))(decompress.decompress)
+app.command("compare", epilog=examples("compare"))(compare.compare)
+app.command("info", epilog=examples("info"))(info.info)
 app.add_typer(archive.app, name="archive")
 app.add_typer(models.app, name="models")
-app.command("classify")(classify.classify)
+app.command("classify", epilog=examples("classify"))(classify.classify)
 app.add_typer(evaluations, name="eval")
-app.command("bench")(bench.bench)
+app.command("bench", epilog=examples("bench"))(bench.bench)
 app.add_typer(train.app, name="train")
-app.command("config")(config.config)
+app.command("config", epilog=examples("config"))(config.config)
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pylatent.cli._examples import examples
 from pylatent.cli._options import Quiet, Threads
 from pylatent.cli._progress import progress
 from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, count, failures_reported, misused, write_output
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from pylatent.archive import Archive, Failure, Record
     from pylatent.archive.reader import Shard
 
-app = typer.Typer(help="Archives of many pictures: make, look into, check, take apart.", no_args_is_help=True)
-app.command("create")(create)
-app.command("extract")(extract)
-app.command("export")(export)
+app = typer.Typer(
+    help="Archives of many pictures: make, look into, check, take apart.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command("create", epilog=examples("archive create"))(create)
+app.command("extract", epilog=examples("archive extract"))(extract)
+app.command("export", epilog=examples("archive export"))(export)
 
 Where = Annotated[Path, typer.Argument(help="An archive's folder, or one shard.", show_default=False)]
 
 
-@app.command("ls")
+@app.command("ls", epilog=examples("archive ls"))
 def ls(
     path: Where,
     long: Annotated[bool, typer.Option("--long", "-l", help="Size, quality, bytes and label too.")] = False,
@@ -81,7 +84,7 @@ def _facts(record: Record) -> dict[str, Any]:
     }
 
 
-@app.command("info")
+@app.command("info", epilog=examples("archive info"))
 def info(
     path: Where,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -131,7 +134,7 @@ def _text(path: Path, facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@app.command("verify")
+@app.command("verify", epilog=examples("archive verify"))
 def verify(
     path: Where,
     decode: Annotated[
@@ -180,7 +183,7 @@ def _decoded(archive: Archive, failures: list[Failure], threads: int | None, qui
     return done
 
 
-@app.command("cat")
+@app.command("cat", epilog=examples("archive cat"))
 def cat(path: Where, key: Annotated[str, typer.Argument(help="Key of a record.")]) -> None:
     """Write one record to standard output, as a .lat file."""
     if sys.stdout.isatty():

@@ -9,18 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from pylatent.cli._check import check_name, numbers
+from pylatent.cli._examples import examples
 from pylatent.cli._progress import progress
 from pylatent.cli._report import complain, failures_reported, misused, need_extra
 
 app = typer.Typer(
-    no_args_is_help=True, help="Train codecs and classifiers on your own pictures.", pretty_exceptions_enable=False
+    no_args_is_help=True,
+    help="Train codecs and classifiers on your own pictures.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 
 _CHANNELS = {"hyperprior": (64, 128), "nested": (70, 150), "residual": (128, 256)}  # N and M
 
 
-@app.command()
+@app.command("rd", epilog=examples("train rd"))
 @failures_reported()
 def rd(
     photos: Annotated[Path, typer.Argument(help="Folder of pictures, searched recursively.", exists=True)],

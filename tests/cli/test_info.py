@@ -77,4 +77,17 @@ def test_version(capsys):
 
 def test_config(capsys):
     assert run("config") == 0
-    assert "torch" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert run("config", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert text == "".join(f"{name.replace('_', ' '):<13} {fact}\n" for name, fact in facts.items())
+    assert list(facts)[:5] == ["pylatent", "python", "torch", "numpy", "native"]
+
+
+def test_models(capsys):
+    assert run("models", "list", "--json") == 0
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    default = next(each for each in facts if each["name"] == "default-2")
+    assert default["shipped"]
+    assert default["qualities"] == [1.0, 8.0]
+    assert "licence" in default["card"]

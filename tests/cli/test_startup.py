@@ -10,7 +10,7 @@ import sys
 from pylatent.cli import main
 try: main(sys.argv[1:])
 except SystemExit as end: code = end.code or 0
-heavy = [name for name in ("torch", "rich.progress", "pylatent._C") if name in sys.modules]
+heavy = [name for name in ("torch", "rich.progress", "rich.markdown", "pylatent._C") if name in sys.modules]
 print("CODE", code, *heavy)
 """
 

@@ -1,0 +1,58 @@
+"""Examples at the end of each verb's help, and in docs/command-line.md."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "pylatent": (
+        "pylatent compress photo.png",
+        "pylatent decompress photo.lat -o decoded.png",
+        "pylatent --install-completion bash    completes verbs and options; zsh, fish and powershell, too",
+    ),
+    "compress": (
+        "pylatent compress photo.png                          photo.lat beside it",
+        "pylatent compress photos/ -o coded/ --quality 3 --jobs 4",
+        "pylatent compress photo.png --target-bpp 0.3 --strict",
+        "pylatent compress photo.png --refine 500             smaller, for more time",
+        "pylatent compress - -o - < photo.png > photo.lat",
+    ),
+    "decompress": (
+        "pylatent decompress photo.lat                        photo.png beside it",
+        "pylatent decompress coded/ -o decoded/ --format webp --skip-existing",
+    ),
+    "compare": ("pylatent compare photo.png -o report.html",),
+    "info": ("pylatent info photo.lat", "pylatent info --json coded/"),
+    "classify": (
+        "pylatent classify cells/ --head head.safetensors -o labels.parquet",
+        "pylatent classify photo.lat --head head.safetensors",
+    ),
+    "bench": ("pylatent bench --threads 1",),
+    "config": ("pylatent config --json",),
+    "eval codec": (
+        "pylatent eval photos/ --plot rd.png",
+        "pylatent eval photo.png -q 2 -q 4 --json - --no-baselines",
+    ),
+    "eval classifier": ("pylatent eval classifier cells/ --head head.safetensors --part test",),
+    "train rd": ("pylatent train rd photos/ -o runs/mine --name mine-1",),
+    "train classifier": ("pylatent train classifier cells/ -o runs/cells",),
+    "train context": ("pylatent train context photos/ --model mine-1 -o mine-2.safetensors --name mine-2",),
+    "train light": ("pylatent train light photos/ --model mine-2",),
+    "archive create": (
+        "pylatent archive create flowers photos/ --labels folder",
+        "pylatent archive create flowers                      continues where it was cut",
+    ),
+    "archive ls": ("pylatent archive ls --long flowers",),
+    "archive info": ("pylatent archive info flowers --json",),
+    "archive verify": ("pylatent archive verify flowers --decode",),
+    "archive cat": ("pylatent archive cat flowers roses/two > two.lat",),
+    "archive extract": ("pylatent archive extract flowers roses/two -o out --format png",),
+    "archive export": ("pylatent archive export flowers flowers.tar",),
+    "models list": ("pylatent models list --json",),
+    "models add": ("pylatent models add mine-1.safetensors",),
+    "models import": ("pylatent models import checkpoint.pth mbt2018-mean-3 --lambdas 0.0067",),
+    "models remove": ("pylatent models remove mine-1",),
+}
+
+
+def examples(verb: str) -> str:
+    """The text below a verb's options; the mark keeps its lines from being filled."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in EXAMPLES[verb])])
