@@ -1,6 +1,6 @@
 """Optimisers and linear shortcuts for the rate-distortion training, at equal processor time and small scale.
 
-    python studies/optimizers.py PHOTOS/train PHOTOS/val [--minutes 5] [-o RESULT.json]
+    python studies/optimizers/study.py PHOTOS/train PHOTOS/val [--minutes 5] [-o RESULT.json]
 
 A small residual hyperprior (its analysis and synthesis have 1/4 of the default's products) is trained from the same
 random weights on the same crops, one thread, for the same processor time: with Muon as in `pylatent train rd`, with
