@@ -13,11 +13,10 @@ import pytest
 import pylatent
 
 HOME = Path(pylatent.__file__).parent
-ROOT = Path(pylatent.__file__).parent
 PACKAGES = [
-    ".".join(("pylatent", *folder.parent.relative_to(ROOT).parts))
-    for folder in sorted(ROOT.glob("**/__init__.py"))
-    if folder.parent.name != "cli" and folder.parents[1].name != "compat"
+    ".".join(("pylatent", *file.parent.relative_to(HOME).parts))
+    for file in sorted(HOME.glob("**/__init__.py"))
+    if file.parent.name != "cli" and file.parents[1].name != "compat"
 ]
 LAZY = ["pylatent", "pylatent.archive", "pylatent.coding", "pylatent.compat", "pylatent.zoo"]
 

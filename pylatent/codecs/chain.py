@@ -13,13 +13,24 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pylatent.codecs.base import Codec
+from pylatent.codecs.analysis_convert import (
+    LayerScales,
+    analysis_scales,
+    has_integer_form,
+    integer_analysis,
+    scales_from_state,
+    scales_state,
+    see,
+)
+from pylatent.codecs.base import Codec, pad
+from pylatent.codecs.integer_analysis import IntegerAnalysis, why_not_native
 from pylatent.codecs.integer_convert import convert, load_float_synthesis
-from pylatent.codecs.integer_ranges import calibrate
+from pylatent.codecs.integer_ranges import Range, calibrate
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import growth, run_network
@@ -51,6 +62,8 @@ class Chain(Codec):
     g_s: nn.Sequential
     gain: nn.Parameter | None
     inverse_gain: nn.Parameter | None
+    _scales: list[LayerScales] | None = None  # of the integer analysis, which is made when it is first needed:
+    _integers: tuple[tuple[tuple[int, int], ...], IntegerAnalysis] | None = None  # for these weights
 
     # What differs between chains.
 
@@ -166,21 +179,47 @@ class Chain(Codec):
 
     @torch.no_grad()
     def calibrate(self, pictures: Iterable[Tensor]) -> None:
-        """Make the integer synthesis, which then defines the pixels (codecs/integer.py), after `update`.
+        """Make the integer synthesis, which then defines the pixels (codecs/integer.py), after `update`; and where the
+        analysis has an integer form, that.
 
         pictures: pixels (B, 3, H, W) in [0, 1], some of all kinds, which tell the ranges of activations; each is coded
         at another quality in turn. Raises ModelError for a synthesis that has no integer form.
         """
         tables = self._ready()
+        seen: list[Range] | None = [] if has_integer_form(self.g_a) else None
 
         def inputs() -> Iterator[Tensor]:
             for number, x in enumerate(pictures):
                 quality = None if self.gain is None else 1.0 + number % len(self.gain)
+                if seen is not None:
+                    see(self.g_a, pad(x, self.alignment), seen)
                 y_hat = self.as_coded(self.analyze(x, quality)).y
                 yield y_hat if quality is None else y_hat * self._gain(self.inverse_gain, x.new_tensor([quality]))
 
         ranges = calibrate(self.g_s, inputs())
         self._set_coding(replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), light=None))
+        self._scales = analysis_scales(self.g_a, seen) if seen else None
+
+    # The integer analysis.
+
+    def integer_analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...] | None:
+        if self._scales is None or why_not_native(x) is not None:
+            return None
+        weights = tuple((weight.data_ptr(), weight._version) for weight in self.g_a.parameters())
+        if self._integers is None or self._integers[0] != weights:
+            self._integers = weights, integer_analysis(self.g_a, self.alignment, self._scales)
+        gain = torch.ones(len(x), self.channels_of[0]) if quality is None else self._gain(self.gain, quality)
+        return self.levels_above(self._integers[1](x, gain.view(len(x), -1)))
+
+    def analysis_state(self) -> dict[str, Tensor]:
+        return {} if self._scales is None else scales_state(self._scales)
+
+    def load_analysis_state(self, state: Mapping[str, Tensor]) -> None:
+        self._scales = scales_from_state(state) or None
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._scales = None  # they belong to the weights that are replaced
+        super()._load_from_state_dict(*args)
 
     def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
         super().load_coding_state(state)

@@ -90,6 +90,10 @@ class CodecDefinition(nn.Module, ABC):
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
         """Aligned pixels (B, 3, H, W) and quality (B,) -> unquantised levels, the shallowest first."""
 
+    def integer_analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...] | None:
+        """What `analysis` returns of pixels that need not be aligned, sooner and nearly; None where there is no way."""
+        return None
+
     @abstractmethod
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
         """All quantised levels and quality (B,) -> pixels (B, 3, H, W), aligned and not clamped."""
@@ -225,6 +229,13 @@ class CodecDefinition(nn.Module, ABC):
     def defines_pixels(self) -> bool:
         """Whether the pixels are defined in integers (`calibrate`), the same on every machine."""
         return self._coding is not None and self._coding.synthesis is not None
+
+    def analysis_state(self) -> dict[str, Tensor]:
+        """What `integer_analysis` needs beside the weights, as tensors that a model file stores; no part of a hash."""
+        return {}
+
+    def load_analysis_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take `analysis_state`'s tensors, after the weights. Raises KeyError if they are not complete."""
 
     @property
     def light(self) -> LightReceiver | None:

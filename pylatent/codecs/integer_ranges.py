@@ -99,13 +99,14 @@ def calibrate(network: nn.Sequential, inputs: Iterable[Tensor]) -> list[Range]:
                 ranges[number].add(seen)
             else:
                 ranges.append(seen)
-            values, before = _apply(layer, values, before), values
+            values, before = apply_layer(layer, values, before), values
     if not ranges:
         raise ValueError("`inputs` must hold at least one batch to calibrate with, got none")
     return ranges
 
 
-def _apply(layer: FloatLayer, values: Tensor, before: Tensor) -> Tensor:
+def apply_layer(layer: FloatLayer, values: Tensor, before: Tensor) -> Tensor:
+    """A layer's result. before: the inputs of the layer before."""
     result = layer.convolution(values)
     if layer.leaky:
         result = F.leaky_relu(result, 0.01)

@@ -2,7 +2,7 @@
 
 Transforms are stored in half precision. Networks that are made exact are stored once, as the integers of that form;
 their float weights are what those integers stand for. A light receiver is beside them: its layers, and how many of the
-full synthesis come before.
+full synthesis come before. An integer analysis is made of the weights and of stored scales.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pylatent.codecs import ARCHITECTURES, Codec
 from pylatent.codecs.definition import CODING
 from pylatent.errors import ModelError
 
-_LIGHT = "light."
+_LIGHT, _ANALYSIS = "light.", "analysis."
 _HALF = ("g_a.", "g_s.", "h_a.")
 
 
@@ -48,6 +48,7 @@ def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Heade
             tensors[key] = value.half() if key.startswith(_HALF) else value.float()
     tensors |= {CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
     tensors |= {key: value.contiguous() for key, value in codec.light_state().items()}
+    tensors |= {_ANALYSIS + key: value.contiguous() for key, value in codec.analysis_state().items()}
     header = Header(name, type(codec).__name__, codec.config, "", card)
     restored = _restore(header, tensors)
     header = replace(header, hash=restored.fingerprint().hex(), light=restored.light_fingerprint().hex())
@@ -83,10 +84,13 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
     codec = ARCHITECTURES[header.architecture](**header.config)
     coding = {key.removeprefix(CODING): value for key, value in tensors.items() if key.startswith(CODING)}
     light = {key: value for key, value in tensors.items() if key.startswith(_LIGHT)}
-    weights = {key: value.float() for key, value in tensors.items() if not key.startswith((CODING, _LIGHT))}
+    analysis = {key.removeprefix(_ANALYSIS): value for key, value in tensors.items() if key.startswith(_ANALYSIS)}
+    others = (CODING, _LIGHT, _ANALYSIS)
+    weights = {key: value.float() for key, value in tensors.items() if not key.startswith(others)}
     found = codec.load_state_dict(weights, strict=False)
     codec.load_coding_state(coding)
     codec.load_light_state(light)
+    codec.load_analysis_state(analysis)
     if missing := set(found.missing_keys) - codec.kept_as_integers:
         raise KeyError(f"its weights lack {', '.join(sorted(missing))}")
     if found.unexpected_keys:

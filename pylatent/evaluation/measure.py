@@ -46,7 +46,7 @@ def round_trip(
 
     def encode() -> tuple[Latents, bytes]:
         x = picture.to(codec.device).float().div(255)[None]
-        latents = codec.analyze(x, quality) if plan is None else plan.run(codec, x, quality).latents
+        latents = codec.analyze(x, quality, integers=True) if plan is None else plan.run(codec, x, quality).latents
         (stream,) = codec.encode(latents)
         return latents, LatFile(codec.name, weights_hash, stream).to_bytes()
 

@@ -1,0 +1,144 @@
+"""Integer analysis: pixels to latents in the integers of codecs/integer.py, several times as fast as in float32.
+
+    pixels ─ ×UNIT, rounded ─► a_0 ─ unshuffle ─ layer ─► a_1 ─ … ─ layer ─► ×scale ─► latents
+
+It is the same on every machine, but nothing depends on that: whatever latents an encoder finds, the decoder is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pylatent import _native
+from pylatent.codecs import _integer_native
+from pylatent.codecs.exact import integer_sums
+from pylatent.codecs.integer import LIMITS, MULTIPLIER_BITS, IntegerLayer, largest_sum, transformed
+from pylatent.errors import ModelError
+
+UNIT = 32 * 255
+"""What a pixel of 1 becomes: 8-bit pixels are integers, and 13 bits suffice."""
+LARGEST_RESULT = 1 << 30
+
+
+def why_not_native(x: Tensor) -> str | None:
+    """The reason why an integer analysis cannot run, or is not wanted, on pixels x; None if it can."""
+    if (reason := _native.why_not_native()) is not None:
+        return reason
+    if x.device.type != "cpu":
+        return f"integer analyses run on the CPU, not on {x.device.type}"
+    if x.numel() == 0:
+        return "there is nothing to compute"
+    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return "gradients, autocast and compilation are for the float network"
+    if _integer_native.variants()[-1] == "scalar":
+        return "there are no vector kernels for this processor, so that float32 is faster"
+    return None
+
+
+@dataclass(frozen=True)
+class AnalysisLayer:
+    """A 3x3 convolution with zeros around and what follows it; `integers.shuffle` is 1. stride: 1 or 2."""
+
+    integers: IntegerLayer
+    stride: int
+
+
+class IntegerAnalysis:
+    """Pixels (B, 3, H, W) float32 in [0, 1] -> latents (B, M, h, w) float32 before any gain. No gradients.
+
+    block: side of the pixel unshuffle that comes first. alignment: pictures are extended to multiples of it by their
+    last row and column. scale: (M,) float32, the value of a unit of the last layer's results.
+    Raises ModelError, with the layer's name, if integers could leave their range.
+    """
+
+    def __init__(self, block: int, alignment: int, layers: Sequence[AnalysisLayer], scale: Tensor) -> None:
+        self.block, self.alignment, self.layers, self.scale = block, alignment, tuple(layers), scale
+        self._packed: Any = None  # made when first needed
+        _check(block, self.layers)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, gain: Tensor, variant: int = -1) -> Tensor:
+        """Native: latents times `gain` (B, M), of x on the CPU. variant: a place in `_integer_native.variants()`."""
+        if self._packed is None:
+            self._packed = _pack(self.block, self.layers)
+        x, scales = x.float().contiguous(), (self.scale * gain).contiguous()
+        height, width = x.shape[2:]
+        shape = self._packed.result_shape(height, width, self.alignment)
+        latents = torch.empty((len(x), *shape))
+        pointers = (scales.data_ptr(), latents.data_ptr())
+        threads = _native.thread_count()
+        self._packed.run(x.data_ptr(), len(x), height, width, self.alignment, *pointers, threads, variant)
+        return latents
+
+    def reference(self, x: Tensor, gain: Tensor) -> Tensor:
+        """The same in float64."""
+        bottom, right = -x.shape[2] % self.alignment, -x.shape[3] % self.alignment
+        x = F.pad(x.float(), (0, right, 0, bottom), mode="replicate").nan_to_num(0.0).clamp(0, 1)
+        values = before = F.pixel_unshuffle(torch.floor(x * UNIT + 0.5).long(), self.block)
+        for layer in self.layers:
+            values, before = _apply(layer, values, before), values
+        return values.float() * (self.scale * gain)[..., None, None]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # what is packed belongs to the process
+
+
+def _apply(layer: AnalysisLayer, values: Tensor, before: Tensor) -> Tensor:
+    integers = layer.integers
+    weight, bias = integers.weight.double(), integers.bias.double()
+    sums = integer_sums(values.double(), weight, bias, stride=layer.stride, padding=1).long()
+    multiplier = torch.where(
+        sums < 0, integers.negative_multiplier.long()[:, None, None], integers.multiplier.long()[:, None, None]
+    )
+    result = (sums * multiplier + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
+    return (result + before if integers.skip else result).clamp(integers.low, integers.high)
+
+
+def _pack(block: int, layers: Sequence[AnalysisLayer]) -> Any:
+    return _native.core().IntegerAnalysis(
+        UNIT,
+        block,
+        [
+            (
+                layer.integers.weight.contiguous().numpy(),
+                layer.integers.bias.numpy(),
+                layer.integers.multiplier.numpy(),
+                layer.integers.negative_multiplier.numpy(),
+                layer.stride,
+                layer.integers.skip,
+                layer.integers.low,
+                layer.integers.high,
+            )
+            for layer in layers
+        ],
+    )
+
+
+def _check(block: int, layers: tuple[AnalysisLayer, ...]) -> None:
+    channels, low, high, limits = 3 * block**2, 0, UNIT, LIMITS[3]
+    for number, layer in enumerate(layers):
+        integers, last = layer.integers, number + 1 == len(layers)
+        if integers.weight.shape[1:] != (channels, 3, 3) or integers.shuffle != 1:
+            raise ModelError(
+                f"layer {integers.name} must have a weight (O, {channels}, 3, 3), got {tuple(integers.weight.shape)}"
+            )
+        for what, got, limit in (
+            ("inputs", max(high, -low), limits.inputs),
+            ("weights", float(transformed(integers.weight).abs().max()), limits.weights),
+            ("sums", float(largest_sum(integers.weight, integers.bias, low, high).max()), limits.sums),
+            ("results", max(integers.high, -integers.low), LARGEST_RESULT if last else 1 << 15),
+        ):
+            if not got < limit:
+                raise ModelError(
+                    f"layer {integers.name} cannot be computed in integers: its {what} reach {got:.0f}, "
+                    f"they must stay below {limit}"
+                )
+        if not (bool((integers.multiplier > 0).all()) and integers.low <= 0 <= integers.high):
+            raise ModelError(f"layer {integers.name} must have positive multipliers and limits around 0")
+        channels, low, high = integers.channels, integers.low, integers.high

@@ -1,0 +1,173 @@
+"""The integer analysis: native kernels against the definition, to the bit; what a codec makes of it."""
+
+import copy
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from integer_networks import random_layer
+from small_codec import make_codec, make_residual, picture
+
+from pylatent import _native, zoo
+from pylatent.codecs import _integer_native
+from pylatent.codecs.integer_analysis import UNIT, AnalysisLayer, IntegerAnalysis
+from pylatent.errors import ModelError
+
+native = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
+VARIANTS = [] if _native.why_not_native() is not None else _integer_native.variants()
+
+
+def random_analysis(seed, widths=(20, 33, 48), M=19):
+    """Blocks of 4x4 pixels, a residual block, steps of 2, another block, M latents."""
+    generator = torch.Generator().manual_seed(seed)
+    layers, low, high = [], 0, UNIT
+
+    def add(inputs, outputs, stride=1, **options):
+        nonlocal low, high
+        made = random_layer(generator, inputs, outputs, 3, low, high, **options)
+        low, high = made.low, made.high
+        layers.append(AnalysisLayer(made, stride))
+
+    a, b, c = widths
+    add(48, a)
+    add(a, a, leaky=True)
+    add(a, a, skip=True)
+    add(a, b, 2)
+    add(b, c, 2)
+    add(c, c, leaky=True)
+    add(c, c, skip=True)
+    add(c, M)
+    last = layers[-1].integers
+    wide = replace(
+        last, low=-(1 << 29), high=1 << 29, multiplier=last.multiplier.long().mul(9000).clamp_max(2**31 - 1).int()
+    )
+    layers[-1] = AnalysisLayer(wide, 1)
+    return IntegerAnalysis(4, 16, layers, torch.rand(M, generator=generator) / 1000)
+
+
+@native
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [(1, 1), (16, 33), (50, 7), (97, 130)])
+def test_all_kernels_give_the_latents_of_the_definition(seed, size):
+    analysis = random_analysis(seed, [(20, 33, 48), (64, 128, 32), (1, 2, 70)][seed])
+    generator = torch.Generator().manual_seed(seed)
+    x, gain = torch.rand(2, 3, *size, generator=generator), torch.rand(2, 19, generator=generator)
+    expected = analysis.reference(x, gain)
+    assert float(expected.abs().amax()) > 0
+    for number, name in enumerate(VARIANTS):
+        assert torch.equal(analysis(x, gain, number), expected), name
+
+
+@native
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -1.0, 2.0, 1e38])
+def test_hostile_pixels_saturate(value):
+    analysis, gain = random_analysis(0), torch.ones(1, 19)
+    x = picture(20, 30)
+    x[0, 1, 4, 5] = value
+    for number, name in enumerate(VARIANTS):
+        assert torch.equal(analysis(x, gain, number), analysis.reference(x, gain)), name
+
+
+@native
+def test_strides_threads_batches_and_copies_do_not_matter():
+    analysis = random_analysis(1)
+    x, gain = torch.cat([picture(100, 140), picture(100, 140, seed=1)]), torch.ones(2, 19)
+    expected = analysis(x, gain)
+    assert torch.equal(analysis(x.contiguous(memory_format=torch.channels_last), gain), expected)
+    assert torch.equal(analysis(x[1:], gain[1:]), expected[1:])
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            assert torch.equal(analysis(x, gain), expected)
+            assert torch.equal(analysis(x[:1], gain[:1]), expected[:1])
+    finally:
+        torch.set_num_threads(before)
+    for other in (copy.deepcopy(analysis), pickle.loads(pickle.dumps(analysis))):
+        assert torch.equal(other(x, gain), expected)
+
+
+def test_sums_and_inputs_that_could_leave_their_range_are_refused_by_name():
+    layers = list(random_analysis(0).layers)
+    large = replace(layers[1].integers, name="g_a.5", bias=torch.full_like(layers[1].integers.bias, (1 << 29) - 1))
+    with pytest.raises(ModelError, match=r"layer g_a\.5 cannot be computed in integers: its sums reach"):
+        IntegerAnalysis(4, 16, [layers[0], AnalysisLayer(large, 1), *layers[2:]], torch.ones(19))
+    wide = replace(layers[0].integers, high=1 << 13)
+    with pytest.raises(ModelError, match="its inputs reach 8192"):
+        IntegerAnalysis(4, 16, [AnalysisLayer(wide, 1), *layers[1:]], torch.ones(19))
+    with pytest.raises(ModelError, match=r"must have a weight \(O, 48, 3, 3\)"):
+        IntegerAnalysis(4, 16, layers[1:], torch.ones(19))
+
+
+@pytest.fixture(scope="module")
+def codec():
+    codec = make_residual()
+    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
+    return codec
+
+
+@torch.no_grad()
+@native
+def test_compress_takes_it_and_analyze_only_if_asked(codec):
+    x = picture(50, 70)
+    plain, integers = codec.analyze(x, 2), codec.analyze(x, 2, integers=True)
+    assert not torch.equal(plain.y, integers.y)
+    assert float((plain.y - integers.y).abs().max()) < 0.02 * float(plain.y.abs().max())
+    assert codec.compress(x, 2) == codec.encode(integers)
+    codec.bf16 = True
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = codec.analyze(x, 2, integers=True)
+        assert codec.compress(x, 2) == codec.encode(expected)
+    finally:
+        codec.bf16 = False
+
+
+@native
+def test_gradients_and_changed_weights_keep_the_float_network(codec):
+    x = picture(32, 32)
+    assert codec.analyze(x, 2, integers=True).y.requires_grad
+    other = copy.deepcopy(codec)
+    with torch.no_grad():
+        before = other.analyze(x, 2, integers=True).y
+        other.g_a[1].bias.add_(1e-3)
+        assert not torch.equal(other.analyze(x, 2, integers=True).y, before)
+        other.load_state_dict(codec.state_dict())
+        assert torch.equal(other.analyze(x, 2, integers=True).y, codec.analyze(x, 2).y)
+
+
+@native
+def test_weights_that_do_not_fit_their_scales_are_refused(codec):
+    other = copy.deepcopy(codec)
+    with torch.no_grad():
+        other.g_a[1].weight.mul_(1e3)
+        with pytest.raises(ModelError, match=r"layer 1 of the analysis does not fit its scales"):
+            other.compress(picture(32, 32), 2)
+
+
+def test_codecs_without_an_integer_form_have_none():
+    codec = make_codec()
+    assert codec.analysis_state() == {}
+    with torch.no_grad():
+        x = picture(32, 32)
+        assert torch.equal(codec.analyze(x, 2, integers=True).y, codec.analyze(x, 2).y)
+
+
+@torch.no_grad()
+def test_a_model_file_keeps_it_outside_of_the_hash(codec, tmp_path):
+    header = zoo.save_codec(codec, tmp_path / "with.safetensors", name="with", card={})
+    without = copy.deepcopy(codec)
+    without.load_analysis_state({})
+    other = zoo.save_codec(without, tmp_path / "without.safetensors", name="with", card={})
+    assert header.hash == other.hash
+    loaded = zoo.load(tmp_path / "with.safetensors")
+    assert loaded.analysis_state().keys() == codec.analysis_state().keys()
+    x = picture(40, 60)
+    again = zoo.load(tmp_path / "with.safetensors")
+    assert torch.equal(loaded.analyze(x, 2, integers=True).y, again.analyze(x, 2, integers=True).y)
+    assert zoo.load(tmp_path / "without.safetensors").analysis_state() == {}
+
+
+def test_the_default_model_has_one():
+    assert zoo.load("default-2").analysis_state()
