@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cuda_predictions
 import torch
 from cuda_resources import ARCHITECTURES, Resources, compiled, occupancy, of_operator, symbols
 from torch import Tensor
@@ -243,6 +244,7 @@ def main() -> None:
     text = (SOURCE / "tools" / "cuda_report.md.in").read_text()
     text = text.format(
         nvcc=release,
+        predictions="\n".join(cuda_predictions.table()),
         explain="\n".join(to_explain(resources, rows)),
         calls="\n".join(calls),
         counted="\n".join(counted_table(rows)),

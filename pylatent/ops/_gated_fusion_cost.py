@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 
-class _Rates(NamedTuple):
+class Rates(NamedTuple):
     """Seconds to start, multiplications and additions in a second."""
 
     kernel_start: float
@@ -23,10 +23,10 @@ class _Rates(NamedTuple):
 
 # One kernel at 196 and 98,304 pixels of 320 channels in bfloat16 took 6.6 and 278 µs, cuBLAS 3.4 and 39.9 µs for a
 # product of 1,536 and 98,304; in TF32 36 µs at 8,160 of 192, and 8.3 and 129 µs.
-_HALF = _Rates(6.6e-6, 148e12, 2.8e-6, 540e12)
-_TF32 = _Rates(6.6e-6, 40e12, 6.4e-6, 164e12)
+HALF = Rates(6.6e-6, 148e12, 2.8e-6, 540e12)
+TF32 = Rates(6.6e-6, 40e12, 6.4e-6, 164e12)
 # Not measured: three products of TF32 instead of one, and four fifths of the card's float32 units.
-_FLOAT32 = _Rates(6.6e-6, 13e12, 6.4e-6, 50e12)
+FLOAT32 = Rates(6.6e-6, 13e12, 6.4e-6, 50e12)
 _PASS_START, _BYTES = 2e-6, 4.1e12  # 46 µs for 189 MB
 
 LAUNCHES = 8e-6
@@ -37,7 +37,7 @@ def seconds_saved(
     dtype: torch.dtype, tf32: bool, pixels: int, channels: int, channels_y: int, channels_s: int, save: bool
 ) -> float:
     """How much sooner the device is done with two products and a pass, for `pixels` of all pictures."""
-    rates = _HALF if dtype.itemsize == 2 else _TF32 if tf32 else _FLOAT32
+    rates = HALF if dtype.itemsize == 2 else TF32 if tf32 else FLOAT32
     work = 2.0 * pixels * channels * (channels_y + channels_s)
     moved = (4 if save else 3) * pixels * channels * dtype.itemsize
     apart = 2 * rates.product_start + work / rates.product + _PASS_START + moved / _BYTES

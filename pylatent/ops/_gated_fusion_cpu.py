@@ -107,5 +107,15 @@ def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tenso
     return grad_u, grad_v, grad.new_empty(0, dtype=sum_dtype(out.dtype)) if partial is None else partial.sum(1)
 
 
+def gate(u: Tensor, v: Tensor) -> None:
+    """u becomes sigmoid(v) u, elementwise, for tensors of one layout and a dtype in which the CPU multiplies."""
+    count, code = u.numel(), _native.DTYPE_CODES[u.dtype]
+    rows = 16 if count % 256 == 0 else 1  # whole vectors, whatever a row of pixels has
+    _native.core().gated_fusion_forward(
+        u.data_ptr(), v.data_ptr(), code, 0, 0, u.data_ptr(), 0, code, rows, count // rows, 1, False,
+        _native.thread_count(),
+    )  # fmt: skip
+
+
 def _pointer(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()

@@ -101,12 +101,18 @@ def _is_small(y: Tensor, s: Tensor, channels: int) -> bool:
 def _eager(
     y: Tensor, s: Tensor, weight_y: Tensor, weight_s: Tensor, bias_y: Tensor | None, bias_s: Tensor | None
 ) -> Tensor:
+    """Eager torch's operators, which autograd differentiates; where it need not, the gate is one native pass."""
     if weight_y.dim() == 2:
         weight_y = weight_y[:, :, None, None]
     if weight_s.dim() == 2:
         weight_s = weight_s[:, :, None, None]
-    out = torch.conv2d(y, weight_y, bias_y) * torch.sigmoid(torch.conv2d(s, weight_s, bias_s))
-    return in_layout(out, is_channels_last(y))
+    u, v = torch.conv2d(y, weight_y, bias_y), torch.conv2d(s, weight_s, bias_s)
+    last = is_channels_last(y)
+    if u.requires_grad or v.requires_grad or type(u) is not Tensor or torch.jit.is_tracing():
+        return in_layout(u * torch.sigmoid(v), last)
+    u, v = in_layout(u, last), in_layout(v, last)
+    _gated_fusion_cpu.gate(u, v)
+    return u
 
 
 # Results have the layout of y. The second is v, or empty, of shape (0,), unless it is to be saved.

@@ -112,7 +112,8 @@ def build(module: str, mutant: Mutant | None, where: Path) -> None:
             objects[command[output]] = command[output] = str(where / f"{i}.o")
             input_ = command.index("-c") + 1
             command[input_] = str(copy if source == original.resolve() else source)
-            command[1:1] = [f"-I{where / 'csrc'}", f"-I{source.parent}", "-w"]
+            compiler = 1 if Path(command[0]).name == "ccache" else 0
+            command[compiler + 1 : compiler + 1] = [f"-I{where / 'csrc'}", f"-I{source.parent}", "-w"]
             command.append("-O1")  # compiles in half the time
             done = subprocess.run(command, cwd=BUILD, capture_output=True, text=True)
             if done.returncode:

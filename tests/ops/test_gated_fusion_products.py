@@ -10,6 +10,7 @@ from pylatent import _native
 from pylatent.ops import _gated_fusion_products as products
 from pylatent.ops import gated_fusion
 from pylatent.ops._products import has_onednn
+from pylatent.ops.gated_fusion import gated_fusion_reference
 
 pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
 
@@ -144,3 +145,17 @@ def test_small_tensors_are_left_to_torch(monkeypatch, layout):
     for a, b in zip(small, native, strict=True):
         assert_close(a, b.double())
     assert run((128, 128), "auto")[1] == "_GatedFusionBackward"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", [(9, 7), (16, 16), (1, 1)], ids=str)
+@pytest.mark.parametrize("biased", [True, False])
+def test_small_tensors_without_gradients(layout, size, biased):
+    """Eager torch's convolutions and one pass of ours, over whole vectors or not."""
+    _, x, weight = operands(layout, size=size)
+    bias = torch.randn(24, generator=torch.Generator().manual_seed(1)) if biased else None
+    inputs = (x, 2 * x, weight, -weight, bias, bias)
+    with torch.no_grad():
+        out = gated_fusion(*inputs)
+    assert_close(out, gated_fusion_reference(*(None if t is None else t.double() for t in inputs)))
+    assert out.is_contiguous(memory_format=LAYOUTS[layout])
