@@ -31,7 +31,7 @@ CORNERS, NEW, NEW_IF_SMALL = 3.8, 0.3, 0.54
 # the source.
 GATHER, SCATTER = {2: 110, 4: 60}, {2: 230, 4: 120}
 # Instructions of an element of sga_sample, without and with its slope: nvcc's for sm_90, less those of paths not taken.
-SAMPLE = {"linear3": (114, 147), "ssl2": (85, 100), "ssl3": (155, 202)}
+SAMPLE = {"linear3": (126, 161), "ssl2": (90, 105), "ssl3": (170, 220)}
 BITS = (90, 130)  # of gaussian_bits, each way
 
 
