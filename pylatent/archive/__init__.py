@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pylatent.archive.folder import Archive
     from pylatent.archive.reader import Failure
     from pylatent.archive.shard import Record, write_shard
+    from pylatent.archive.stream import LatentStream
 
 __all__ = [
     "Archive",
@@ -18,6 +19,7 @@ __all__ = [
     "LatentBatch",
     "LatentDataset",
     "LatentItem",
+    "LatentStream",
     "Record",
     "collate",
     "decode_batches",
@@ -33,5 +35,6 @@ __getattr__, __dir__ = _lazy.names(
         "folder": ("Archive",),
         "reader": ("Failure",),
         "shard": ("Record", "write_shard"),
+        "stream": ("LatentStream",),
     },
 )

@@ -44,14 +44,14 @@ class Unlabelled:
 class Labels:
     """Iterates over lists of rows, each once; afterwards `failures` holds what got no label.
 
-    head: path of a head file (ModelError). archives: folders of shards, and shards. files: .lat files, whose bytes
-    `read` gives. batch: pictures decoded together. threads: CPU threads of the coder.
+    head: path of a head file (ModelError). archives: folders of shards, and shards, or their URLs. files: .lat files,
+    whose bytes `read` gives. batch: pictures decoded together. threads: CPU threads of the coder.
     """
 
     def __init__(
         self,
         head: Path,
-        archives: Sequence[Path],
+        archives: Sequence[Path | str],
         files: Sequence[Path] = (),
         *,
         batch: int = 64,

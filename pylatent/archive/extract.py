@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pylatent.archive.folder import Archive, shard_files
-from pylatent.archive.reader import Failure, map_file, read_header
+from pylatent.archive.reader import Failure, read_header
 from pylatent.archive.recover import records
 from pylatent.archive.shard import Record
+from pylatent.archive.storage import open_bytes
 from pylatent.coding.container import LatFile
 from pylatent.errors import FormatError, MismatchError
 
@@ -33,19 +34,19 @@ def chosen(archive: Archive, keys: Sequence[str]) -> Iterator[Record | Failure]:
             yield Failure(archive.source(position), key, str(error))
 
 
-def everything(path: Path, *, recover: bool = False) -> Iterator[Record | Failure]:
+def everything(path: Path | str, *, recover: bool = False) -> Iterator[Record | Failure]:
     """All records of a folder of shards, or of one; with `recover`, damaged shards are read from the front."""
     for file in shard_files(path):
         yield from records(file, recover=recover)
 
 
-def model_of(path: Path) -> tuple[str, bytes]:
+def model_of(path: Path | str) -> tuple[str, bytes]:
     """Name and hash of the model of all shards whose headers are legible; FormatError, MismatchError."""
     models = set()
     reason = ""
     for file in shard_files(path):
         try:
-            header = read_header(map_file(file))
+            header = read_header(open_bytes(file))
             models.add((header.model, header.model_hash))
         except FormatError as error:
             reason = f"{file}: {error}"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pylatent.archive.reader import Failure, Shard
 from pylatent.archive.shard import SUFFIX, Record
-from pylatent.errors import FormatError, MismatchError
+from pylatent.archive.storage import list_files, names_file, place_of
+from pylatent.errors import FormatError, MismatchError, PylatentError
 
 _OPEN_SHARDS = 64
+_OPENED_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,25 @@ class Archive:
     """The records of a folder of shards, or of one shard, by position and by key.
 
     `len()`, `archive[i]` (a Record; FormatError if it is damaged), `archive["key"]` (KeyError), `keys()`, `labels()`;
-    positions count through the shards in the order of their names. Shards are mapped, 64 at a time, and nothing is
-    kept in memory for a record. Can be pickled.
+    positions count through the shards in the order of their names. Shards are mapped, 64 at a time, and a record takes
+    2 bytes in memory, of the index of its shard. Can be pickled.
 
-    path: the folder or file. failures: where given, shards that cannot be opened are recorded there and left out;
-    otherwise they raise. Raises FormatError, MismatchError for shards of several models, OSError.
+    path: the folder or file, or its URL (archive/storage.py). failures: where given, shards that cannot be opened are
+    recorded there and left out; otherwise they raise. Raises FormatError, MismatchError for shards of several models,
+    OSError.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, failures: list[Failure] | None = None) -> None:
-        self.path = Path(path)
+        self.path = place_of(path)
         self._open: OrderedDict[str, Shard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._parts: list[_Part] = []
         self.model, self.model_hash = "", b""
         self.file_bytes = 0
-        for file in shard_files(self.path):
+        files = shard_files(self.path)
+        for number, file in enumerate(files):
+            if isinstance(self.path, str) and number % _OPEN_SHARDS == 0:
+                self._open_together(files[number : number + _OPEN_SHARDS])
             try:
                 self._append(self._shard(file))
             except FormatError as error:
@@ -56,6 +64,19 @@ class Archive:
                     raise
                 failures.append(Failure(file, None, str(error)))
         self._starts = [part.start for part in self._parts]
+
+    def _open_together(self, files: Sequence[str]) -> None:
+        """Opens shards that take several requests each; failures come up when they are used."""
+
+        def opened(file: str) -> None:
+            with contextlib.suppress(PylatentError, OSError):
+                shard = Shard(file)
+                _range(shard)
+                self._open[file] = shard
+
+        self._open.clear()
+        with ThreadPoolExecutor(_OPENED_TOGETHER) as pool:
+            list(pool.map(opened, files))
 
     def _append(self, shard: Shard) -> None:
         header = shard.header
@@ -125,6 +146,10 @@ class Archive:
         """The shards, one after the other, opened."""
         return (self._shard(part.path) for part in self._parts)
 
+    def spans(self) -> list[range]:
+        """The positions of each shard."""
+        return [range(part.start, part.start + part.count) for part in self._parts]
+
     def source(self, position: int) -> str:
         """The path of the shard that holds a position."""
         return self._locate(position)[0].path
@@ -136,6 +161,8 @@ class Archive:
         return self._shard(part.path), position - part.start
 
     def _shard(self, path: str) -> Shard:
+        if self._process != os.getpid():  # connections do not survive a fork, nor does a lock that was held
+            self._open, self._lock, self._process = OrderedDict(), threading.Lock(), os.getpid()
         with self._lock:
             shard = self._open.get(path)
             if shard is None:
@@ -146,10 +173,10 @@ class Archive:
             return shard
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock", "_process")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _open=OrderedDict(), _lock=threading.Lock())
+        self.__dict__.update(state, _open=OrderedDict(), _lock=threading.Lock(), _process=os.getpid())
 
 
 def _range(shard: Shard) -> tuple[bytes, bytes]:
@@ -162,13 +189,17 @@ def _range(shard: Shard) -> tuple[bytes, bytes]:
         return b"", b"\xff"
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a path is a shard or a folder of shards."""
+def is_archive(path: Path | str) -> bool:
+    """Whether a path is a shard or a folder of shards; a URL always is one."""
+    if isinstance(path, str):
+        return True
     return path.suffix == SUFFIX or (path.is_dir() and any(path.glob(f"*{SUFFIX}")))
 
 
-def shard_files(path: Path) -> list[str]:
+def shard_files(path: Path | str) -> list[str]:
     """The shards of a folder in the order of their names, or `path` itself if it is a file; FormatError, OSError."""
+    if isinstance(path, str):
+        return [path] if names_file(path, SUFFIX) else list_files(path, SUFFIX)
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     if not path.is_dir():

@@ -1,7 +1,8 @@
 """What an archive is made of: which pictures go into which shard, decided once and written down.
 
     archive.json        model, quality, and how many pictures each shard is to hold; replacing it commits a plan
-    plan/00000.jsonl    the sources of a shard, one JSON array a line: key, label, path, offset, size
+    plan/00000.jsonl    the sources of a shard, one JSON array a line: key, label, path, offset, size,
+                        and in Parquet the row group
 
 A picture that is planned but not in its shard is missing: that is all a re-run needs to know.
 """
@@ -132,11 +133,16 @@ def _list_new(file: IO[bytes], sources: Iterable[Source], planned: np.ndarray) -
             continue
         starts.append(file.tell())
         digests += digest
-        file.write(json.dumps(astuple(source)).encode() + b"\n")
+        file.write(json.dumps(_fields(source)).encode() + b"\n")
     unique, counts = np.unique(digests_of(digests), return_counts=True)
     if len(unique) < len(starts):
         _refuse_duplicates(file, set(unique[counts > 1].tolist()))
     return starts
+
+
+def _fields(source: Source) -> tuple[object, ...]:
+    fields = astuple(source)
+    return fields if source.group is not None else fields[:-1]
 
 
 def _refuse_duplicates(file: IO[bytes], digests: set[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Reading a shard through a memory map: by position in constant time, by key in a binary search.
+"""Reading a shard, mapped into memory or behind a URL: by position in constant time, by key in a binary search.
 
 Opening checks header, footer and index, so that every later access is inside the file. A record is checked, by its CRC,
 when it is read: damage to one leaves the others readable.
@@ -6,12 +6,12 @@ when it is read: damage to one leaves the others readable.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -28,8 +28,14 @@ from pylatent.archive.shard import (
     check_key,
     check_label,
 )
+from pylatent.archive.storage import RemoteBytes, open_bytes
 from pylatent.coding.container import HASH_BYTES, MAX_NAME, Bitstream, Cursor, check_model_name
 from pylatent.errors import FormatError
+
+if TYPE_CHECKING:
+    import mmap
+
+    Bytes: TypeAlias = mmap.mmap | RemoteBytes | bytes
 
 _MAX_PREFIX = 2 + MAX_KEY + 5
 _SHORTEST_ENTRY = 2 + 13  # a key of one byte and a record of one empty section
@@ -67,7 +73,7 @@ class Shard:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._map = map_file(self.path)
+        self._map = open_bytes(self.path)
         try:
             self.header = read_header(self._map)
             self._count, self._end = self._read_footer()
@@ -101,10 +107,9 @@ class Shard:
         if not 0 <= position < self._count:
             raise IndexError(f"{self.path} has {self._count} records, there is no number {position}")
         block, place = divmod(position, BLOCK)
-        offsets = self._end + 2
-        start: int = struct.unpack_from("<Q", self._map, offsets + 8 * block)[0]
-        at = offsets + 8 * -(-self._count // BLOCK) + self._width * (position - place)
-        lengths = struct.unpack_from(f"<{place + 1}{'H' if self._width == 2 else 'I'}", self._map, at)
+        start: int = struct.unpack_from("<Q", self._index, 2 + 8 * block)[0]
+        at = 2 + 8 * -(-self._count // BLOCK) + self._width * (position - place)
+        lengths = struct.unpack_from(f"<{place + 1}{'H' if self._width == 2 else 'I'}", self._index, at)
         end = start + sum(lengths)
         return end - lengths[-1], end
 
@@ -160,20 +165,21 @@ class Shard:
             raise FormatError(
                 f"byte {size}: the file does not end with a shard's footer: it is cut off, or something was appended"
             )
-        count, end, index_crc, header_crc, footer_crc, _ = FOOTER.unpack_from(data, at)
+        count, end, index_crc, header_crc, footer_crc, _ = FOOTER.unpack(data[at:size])
         if zlib.crc32(data[at : at + 24]) != footer_crc:
             raise FormatError(f"byte {at}: CRC mismatch: damaged footer")
         if header_crc != int.from_bytes(self.header.crc, "little"):
             raise FormatError(f"byte {at + 20}: the footer belongs to another header: parts of two shards in one file")
         if not self.header.size <= end <= at or count * _SHORTEST_ENTRY > end - self.header.size:
             raise FormatError(f"byte {at}: {count} entries up to byte {end} cannot be in a file of {size} bytes")
-        if zlib.crc32(data[end:at]) != index_crc:
+        self._index: bytes = data[end:at]
+        if zlib.crc32(self._index) != index_crc:
             raise FormatError(f"byte {end}: CRC mismatch: damaged index")
         return count, end
 
     def _read_index(self) -> int:
         """Checks that the index describes exactly the entries; returns the bytes of a length."""
-        index = np.frombuffer(self._map[self._end : len(self._map) - FOOTER.size], np.uint8)
+        index = np.frombuffer(self._index, np.uint8)
         blocks = -(-self._count // BLOCK)
         width = int(index[1]) if len(index) >= 2 and index[0] == END_OF_ENTRIES else 0
         if width not in (2, 4) or len(index) != 2 + 8 * blocks + width * self._count:
@@ -188,15 +194,7 @@ class Shard:
         return width
 
 
-def map_file(path: str) -> mmap.mmap:
-    """The bytes of a file, mapped for reading. Raises OSError, and FormatError if it is empty."""
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise FormatError(f"{path}: byte 0: the file is empty")
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def read_header(data: mmap.mmap | bytes) -> ShardHeader:
+def read_header(data: Bytes) -> ShardHeader:
     """The header that `data` begins with; raises FormatError."""
     cursor = Cursor(data[: 8 + MAX_NAME + HASH_BYTES + 8])
     if cursor.data[: len(MAGIC)] != MAGIC[: len(cursor.data)]:

@@ -6,8 +6,9 @@ import mmap
 import os
 from collections.abc import Iterator
 
-from pylatent.archive.reader import Failure, Shard, ShardHeader, map_file, read_entry, read_header, read_prefix
+from pylatent.archive.reader import Failure, Shard, ShardHeader, read_entry, read_header, read_prefix
 from pylatent.archive.shard import END_OF_ENTRIES, MAX_KEY, Record
+from pylatent.archive.storage import RemoteBytes, open_bytes
 from pylatent.coding.container import Cursor, record_length
 from pylatent.errors import FormatError
 
@@ -55,7 +56,7 @@ def _key(shard: Shard, position: int) -> str | None:
 
 def _scan(path: str) -> Iterator[Record | Failure]:
     try:
-        data = map_file(path)
+        data = open_bytes(path)
         header = read_header(data)
     except FormatError as error:
         yield Failure(path, None, f"{path}: cannot be recovered: {error}")
@@ -81,7 +82,9 @@ def _scan(path: str) -> Iterator[Record | Failure]:
         yield record
 
 
-def _entry(data: mmap.mmap, at: int, header: ShardHeader, last: bytes) -> tuple[tuple[Record, int] | None, int]:
+def _entry(
+    data: mmap.mmap | RemoteBytes, at: int, header: ShardHeader, last: bytes
+) -> tuple[tuple[Record, int] | None, int]:
     """The entry that begins at a byte, if its key is above `last`, with its size; and the bytes checked."""
     head = data[at : at + _HEAD]
     try:

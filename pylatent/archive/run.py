@@ -62,8 +62,8 @@ def create(
 ) -> Summary:
     """Makes an archive of pictures, or continues, completes or extends one.
 
-    inputs: folders of pictures and WebDataset tars. Pictures whose keys are planned already are not planned again; with
-        no inputs, the run does what the plan says.
+    inputs: folders of pictures, WebDataset tars, and Parquet files of Hugging Face's datasets. Pictures whose keys are
+        planned already are not planned again; with no inputs, the run does what the plan says.
     model, quality: as for `pylatent.compress`; an archive has one of each, and refuses another.
     labels: "folder" for the first folder of a key, or a CSV file of keys and labels. A tar's `.cls` count without it.
     coded: the inputs' .lat files are taken as they are, in place of pictures; they must be of the archive's model.

@@ -1,4 +1,4 @@
-"""Pictures to be archived: found in folders and WebDataset tars, and read again by whoever encodes them."""
+"""Pictures to be archived: found in folders, WebDataset tars and Parquet, and read again by whoever encodes them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from pylatent._files import is_lat, is_picture
 from pylatent._walk import PassedOver, walk
+from pylatent.archive import parquet
 from pylatent.archive.shard import check_key, check_label
 from pylatent.errors import FormatError, PylatentWarning
 
@@ -27,13 +28,15 @@ _BLOCK = 512  # of a tar
 
 @dataclass(frozen=True)
 class Source:
-    """Where a picture of an archive comes from: a file, or for `size` not None a stretch of a tar (uncompressed)."""
+    """Where a picture of an archive comes from: a file, for `size` not None a stretch of a tar (uncompressed), for
+    `group` not None the row `offset` of that row group of a Parquet file."""
 
     key: str
     label: str | None
     path: str
     offset: int = 0
     size: int | None = None
+    group: int | None = None
 
 
 def find_sources(
@@ -44,17 +47,23 @@ def find_sources(
     coded: bool = False,
     passed: Callable[[PassedOver], None] = lambda item: None,
 ) -> Iterator[Source]:
-    """All pictures of folders and tars, or with `coded` their .lat files, in an order that depends on names alone.
+    """All pictures of folders, tars and Parquet files, or with `coded` their .lat files, in an order of names alone.
 
     A folder is searched at any depth, hidden files and folders excepted; the key is the path below it without its
     extension. In a tar, members that share a name up to the first dot are a sample: its pictures become records, its
-    `.cls` their label. With `folder_labels`, the first folder of a key is the label of those that have none. `passed`
+    `.cls` their label. A row of a Parquet file (archive/parquet.py) has the file's name and
+    its number as key. With `folder_labels`, the first folder of a key is the label of those that have none. `passed`
     is told of folders that cannot be searched, and of links that lead in circles. Raises FormatError, OSError.
     """
     for given in inputs:
         path = os.path.abspath(given)
         wanted = is_lat if coded else is_picture
-        found = _in_folder(path, wanted, passed) if os.path.isdir(path) else _in_tar(path, wanted)
+        if os.path.isdir(path):
+            found = _in_folder(path, wanted, passed)
+        elif path.lower().endswith(".parquet"):
+            found = parquet.rows(path, Source)
+        else:
+            found = _in_tar(path, wanted)
         for source, extension in found:
             key = source.key + extension if keep_extensions else source.key
             if folder_labels and source.label is None and "/" in key:
@@ -137,14 +146,18 @@ def _sample(
 
 
 class SourceReader:
-    """Reads the bytes of sources; keeps the last tar open, so that a compressed one is best read in its order."""
+    """Reads the bytes of sources; keeps the last tar open, so that a compressed one is best read in its order, and the
+    last row group of a Parquet file."""
 
     def __init__(self) -> None:
+        self._rows = parquet.RowReader()
         self._path: str | None = None
         self._file: IO[bytes] | None = None
 
     def read(self, source: Source) -> bytes:
-        """The bytes of a picture file. Raises FormatError where a tar is cut off, OSError."""
+        """The bytes of a picture file. Raises FormatError where a tar or a Parquet file is damaged, OSError."""
+        if source.group is not None:
+            return self._rows.read(source.path, source.group, source.offset)
         if source.size is None:
             return Path(source.path).read_bytes()
         if self._file is None or self._path != source.path:

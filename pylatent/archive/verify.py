@@ -49,7 +49,7 @@ def verify_archive(archive: Archive, failures: list[Failure], advance: Callable[
 
 def _missing(archive: Archive) -> list[Failure]:
     """What the plan of the archive, if there is one, has and its shards have not."""
-    if not archive.path.is_dir() or not has_plan(archive.path):
+    if isinstance(archive.path, str) or not archive.path.is_dir() or not has_plan(archive.path):
         return []
     summary = summarize(archive.path, read_plan(archive.path))
     failures = [Failure(str(archive.path), key, f"missing: {key}: {reason}") for key, reason in summary.failures]

@@ -29,7 +29,7 @@ app.command("create", epilog=examples("archive create"))(create)
 app.command("extract", epilog=examples("archive extract"))(extract)
 app.command("export", epilog=examples("archive export"))(export)
 
-Where = Annotated[Path, typer.Argument(help="An archive's folder, or one shard.", show_default=False)]
+Where = Annotated[str, typer.Argument(help="An archive's folder, or one shard, or its URL.", show_default=False)]
 
 
 @app.command("ls", epilog=examples("archive ls"))
@@ -92,12 +92,12 @@ def info(
     """Describe an archive: model, records, bytes, and what is still missing of its plan. Needs no model."""
     with failures_reported():
         failures: list[Failure] = []
-        facts = _describe(_open(path, failures), path)
+        facts = _describe(_open(path, failures))
         print(json.dumps(facts) if as_json else _text(path, facts))
         _end(failures)
 
 
-def _describe(archive: Archive, path: Path) -> dict[str, Any]:
+def _describe(archive: Archive) -> dict[str, Any]:
     from pylatent.archive import plan
     from pylatent.archive.report import summarize
 
@@ -111,7 +111,8 @@ def _describe(archive: Archive, path: Path) -> dict[str, Any]:
         "bytes": archive.file_bytes,
         "labels": {label: count for label, count in sorted(labels.items(), key=str) if label is not None},
     }
-    if path.is_dir() and plan.has_plan(path):
+    path = archive.path
+    if isinstance(path, Path) and path.is_dir() and plan.has_plan(path):
         planned = plan.read_plan(path)
         summary = summarize(path, planned)
         facts |= {"quality": planned.quality, "planned": summary.planned, "missing": summary.planned - summary.records}
@@ -119,7 +120,7 @@ def _describe(archive: Archive, path: Path) -> dict[str, Any]:
     return facts
 
 
-def _text(path: Path, facts: dict[str, Any]) -> str:
+def _text(path: str, facts: dict[str, Any]) -> str:
     lines = [
         f"{path}: pylatent archive",
         f"  model     {facts['model']}, hash {facts['model_hash']}",
@@ -200,7 +201,7 @@ def cat(path: Where, key: Annotated[str, typer.Argument(help="Key of a record.")
         write_output(file.to_bytes())
 
 
-def _open(path: Path, failures: list[Failure] | None) -> Archive:
+def _open(path: str, failures: list[Failure] | None) -> Archive:
     from pylatent.archive import Archive
 
     return Archive(path, failures=failures)

@@ -25,7 +25,8 @@ class Engine(str, Enum):
 def create(
     archive: Annotated[Path, typer.Argument(help="Folder of the archive, new or one to continue.", show_default=False)],
     inputs: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of pictures, WebDataset tars.", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="Folders of pictures, WebDataset tars, Parquet.", show_default=False),
     ] = None,
     quality: Quality = None,
     model: Model = "default",

@@ -20,7 +20,7 @@ from pylatent.cli.archive_extract import Format, Keys, Recover, complain_of, usa
 
 
 def export(
-    path: Annotated[Path, typer.Argument(help="An archive's folder, or one shard.", show_default=False)],
+    path: Annotated[str, typer.Argument(help="An archive's folder, or one shard, or its URL.", show_default=False)],
     tar: Annotated[Path, typer.Argument(help="The tar to write, or - for standard output.", show_default=False)],
     keys: Keys = None,
     format: Format = "lat",
@@ -42,14 +42,14 @@ def export(
 
         archive = Archive(path, failures=[])  # shards that cannot be opened are reported below
         suffix = f".{format.lower().lstrip('.')}"
-        to_bytes = converter(suffix, *model_of(path))
+        to_bytes = converter(suffix, *model_of(archive.path))
         done = failed = 0
         with (
             _opened(tar) as file,
             TarWriter(file, suffix) as writer,
             progress("exporting", quiet=quiet, unit="images") as show,
         ):
-            for item in chosen(archive, keys) if keys else everything(path, recover=recover):
+            for item in chosen(archive, keys) if keys else everything(archive.path, recover=recover):
                 try:
                     record = usable(item)
                     data = to_bytes(record)

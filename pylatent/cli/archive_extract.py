@@ -23,7 +23,7 @@ Recover = Annotated[
 
 
 def extract(
-    path: Annotated[Path, typer.Argument(help="An archive's folder, or one shard.", show_default=False)],
+    path: Annotated[str, typer.Argument(help="An archive's folder, or one shard, or its URL.", show_default=False)],
     keys: Keys = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("."),
     format: Format = "lat",
@@ -47,10 +47,10 @@ def extract(
         from pylatent.archive.extract import chosen, converter, everything, model_of
 
         archive = Archive(path, failures=[])  # shards that cannot be opened are reported below
-        to_bytes = converter(suffix, *model_of(path), receiver="light" if fast else "full")
+        to_bytes = converter(suffix, *model_of(archive.path), receiver="light" if fast else "full")
         done = failed = skipped = 0
         with progress("extracting", quiet=quiet, unit="images") as show:
-            for item in chosen(archive, keys) if keys else everything(path, recover=recover):
+            for item in chosen(archive, keys) if keys else everything(archive.path, recover=recover):
                 target = output / f"{item.key}{suffix}"
                 try:
                     if isinstance(item, Record) and skip_existing and target.exists():

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 @failures_reported()
 def classify(
     inputs: Annotated[
-        list[Path],
-        typer.Argument(help="Archives (folders of shards, or shards), .lat files, folders, or - for standard input."),
+        list[str],
+        typer.Argument(
+            help="Archives (folders of shards, or shards), their URLs, .lat files, folders, or - for stdin."
+        ),
     ],
     head: Head,
     output: Annotated[
@@ -41,12 +43,14 @@ def classify(
     OUTPUT.failures.csv, and left out; all others are labelled, and the exit code is 1.
     """
     from pylatent.archive.folder import is_archive
+    from pylatent.archive.storage import place_of
 
     if output is not None and output.exists() and not force:
         raise misused(f"{output} exists: --force overwrites it, -o names another")
     check_writable("-o", output)
-    archives = [path for path in inputs if path != STREAM and is_archive(path)]
-    found = find([path for path in inputs if path not in archives], CODED)
+    places = [place_of(path) for path in inputs]
+    archives = [place for place in places if place != STREAM and is_archive(place)]
+    found = find([place for place in places if isinstance(place, Path) and place not in archives], CODED)
     found.report()
     if not (archives or found.files):
         raise typer.Exit(EXIT_FAILED)

@@ -46,8 +46,11 @@ def test_commands_and_python(tmp_path, monkeypatch, small_model, many_pictures, 
     assert Path("out/tulips/one.png").exists()
     assert len(list(Path("rescued").rglob("*.lat"))) == 4
     assert read_plan(Path("flowers")).shards == [3, 1]
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    system.put("flowers", "/flowers", recursive=True)
     names = {}
-    exec(re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1], names)
+    for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        exec(code, names)
     assert names["record"].label == "roses"
     assert names["failures"] == []
     assert names["batch"].y_hat.shape[0] == len(names["batch"].keys) > 0
