@@ -7,17 +7,19 @@ from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.nested import NestedCodec
 from pylatent.codecs.residual import ResidualHyperprior
 from pylatent.codecs.steps import Part, Step, checkerboard
+from pylatent.codecs.tcm import TCM
 from pylatent.codecs.walk import Done
 from pylatent.coding.container import Bitstream
 
 # Those that a model file may name.
 ARCHITECTURES: dict[str, type[Codec]] = {
     architecture.__name__: architecture
-    for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec, ResidualHyperprior, ContextHyperprior)
+    for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec, ResidualHyperprior, ContextHyperprior, TCM)
 }
 
 __all__ = [
     "ARCHITECTURES",
+    "TCM",
     "Bitstream",
     "Codec",
     "CodecOutput",

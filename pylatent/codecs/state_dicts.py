@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from pylatent.codecs.hyperprior import Hyperprior, MeanScaleHyperprior, ScaleHyperprior
+from pylatent.codecs.tcm import TCM
 from pylatent.coding.tables import CdfTables
 from pylatent.errors import ModelError
 
@@ -57,11 +58,33 @@ def hyperprior_from_compressai(
         codec.load_state_dict(parameters)
     except RuntimeError as error:
         raise ModelError(f"the checkpoint does not fit {architecture.__name__}({N}, {M}): {error}") from error
+    return codec.eval(), _tables(state_dict)
+
+
+def tcm_from_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[TCM, tuple[CdfTables, CdfTables] | None]:
+    """The TCM that a published state dict describes, with its integer tables (y's, z's) if it carries any.
+
+    Channels are read off the weights. Raises ModelError for any other architecture.
+    """
+    parameters = from_compressai(state_dict)
+    try:
+        N, M = parameters["g_a.0.conv1.weight"].shape[0] // 2, parameters["g_a.9.weight"].shape[0]
+        Z, width = parameters["h_a.3.weight"].shape[0], parameters["lrp_transforms.0.4.weight"].shape[0]
+    except KeyError as error:
+        raise ModelError(f"the checkpoint is not a TCM: it has no {error}") from error
+    try:
+        codec = TCM(N, M, Z=Z, slices=M // width, attention="atten_mean.0.0.in_conv.weight" in parameters)
+        codec.load_state_dict({name: value.float() for name, value in parameters.items()})
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"the checkpoint does not fit TCM({N}, {M}): {error}") from error
+    return codec.eval(), _tables(state_dict)
+
+
+def _tables(state_dict: Mapping[str, Tensor]) -> tuple[CdfTables, CdfTables] | None:
+    """Integer tables of y and z, of a model that was prepared for coding."""
+
+    def of(owner: str) -> CdfTables:
+        return CdfTables(*(state_dict[f"{owner}.{name}"] for name in ("_quantized_cdf", "_cdf_length", "_offset")))
+
     cdf = state_dict.get("gaussian_conditional._quantized_cdf")
-    if cdf is None or cdf.numel() == 0:
-        return codec.eval(), None
-    return codec.eval(), (_tables(state_dict, "gaussian_conditional"), _tables(state_dict, "entropy_bottleneck"))
-
-
-def _tables(state_dict: Mapping[str, Tensor], owner: str) -> CdfTables:
-    return CdfTables(*(state_dict[f"{owner}.{name}"] for name in ("_quantized_cdf", "_cdf_length", "_offset")))
+    return None if cdf is None or cdf.numel() == 0 else (of("gaussian_conditional"), of("entropy_bottleneck"))

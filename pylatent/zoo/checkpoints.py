@@ -12,25 +12,33 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pylatent._model_header import SUFFIX
-from pylatent.codecs.chain import Chain
+from pylatent.codecs.base import Codec
 from pylatent.codecs.residual import residual_from_state_dict
-from pylatent.codecs.state_dicts import from_compressai, hyperprior_from_compressai
+from pylatent.codecs.state_dicts import from_compressai, hyperprior_from_compressai, tcm_from_state_dict
+from pylatent.coding.tables import CdfTables
 from pylatent.errors import ModelError
 
 
-def codec_from_checkpoint(path: str | os.PathLike[str], lambdas: Sequence[float] | None = None) -> Chain:
+def codec_from_checkpoint(path: str | os.PathLike[str], lambdas: Sequence[float] | None = None) -> Codec:
     """A codec ready for coding from a checkpoint file, as `import_checkpoint` takes it. Raises ModelError."""
     state, known = read_checkpoint(Path(path)), tuple(lambdas or read_lambdas(Path(path)))
     parameters = from_compressai(state)
+    if any(name.startswith("lrp_transforms.") for name in parameters):
+        return _prepared(*tcm_from_state_dict(state), known)
     if any(name.endswith(".conv1.weight") for name in parameters):
         residual = residual_from_state_dict(parameters, known)
         residual.fit_prior()
         residual.update()
         return residual
-    codec, tables = hyperprior_from_compressai(state)
-    if known and len(known) != (1 if codec.gain is None else len(codec.gain)):
-        raise ModelError(f"the checkpoint has {codec.qualities or 'a fixed rate'}, but {len(known)} lambdas are given")
-    codec.lambdas = known or None
+    return _prepared(*hyperprior_from_compressai(state), known)
+
+
+def _prepared(codec: Codec, tables: tuple[CdfTables, CdfTables] | None, lambdas: tuple[float, ...]) -> Codec:
+    if lambdas and len(lambdas) != (1 if codec.qualities is None else codec.qualities[1]):
+        raise ModelError(
+            f"the checkpoint has {codec.qualities or 'a fixed rate'}, but {len(lambdas)} lambdas are given"
+        )
+    codec.lambdas = lambdas or None
     codec.update(tables)
     return codec
 

@@ -155,8 +155,9 @@ def import_checkpoint(
 ) -> ModelInfo:
     """Make a model of a checkpoint and install it as `name`.
 
-    It is one of CompressAI's mbt2018-mean or bmshj2018-hyperprior, or of our ResidualHyperprior. lambdas: weights of
-    255² MSE that it was trained with, one a quality; those of a safetensors file's metadata if not given.
+    It is one of CompressAI's mbt2018-mean or bmshj2018-hyperprior, a published TCM, or one of our ResidualHyperprior.
+    lambdas: weights of 255² MSE that it was trained with, one a quality; those of a safetensors file's metadata if not
+    given.
 
     Integer tables in the checkpoint are kept, others are built; the exact parameter network is built once, here. Where
     the same weights are installed under that name already, nothing is done. Raises ModelError, OSError.
