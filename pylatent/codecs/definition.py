@@ -211,7 +211,11 @@ class CodecDefinition(nn.Module, ABC):
 
     def float_state(self) -> dict[str, Tensor]:
         """The state dict without what steers the coder: the weights alone."""
-        return {name: value.detach() for name, value in (*self.named_parameters(), *self.named_buffers())}
+        unstored = {
+            f"{owner}.{name}" for owner, module in self.named_modules() for name in module._non_persistent_buffers_set
+        }
+        weights = (*self.named_parameters(), *self.named_buffers())
+        return {name: value.detach() for name, value in weights if name not in unstored}
 
     def synthesis_state(self) -> dict[str, Tensor]:
         """The float weights that decoding uses; with `coding_state`, what the fingerprint covers.
