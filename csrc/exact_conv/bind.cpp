@@ -4,7 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "common/checks.h"
-#include "exact_conv/exact_conv.h"
+#include "exact_conv/exact_bind.h"
 
 namespace py = pybind11;
 
@@ -30,16 +30,6 @@ LayerWeights make_layer(const Int32& weight, const Int64& bias, int64_t stride, 
   return {shape, {weight.data(), weight.data() + weight.size()}, {bias.data(), bias.data() + bias.size()}, slope};
 }
 
-Network make(const py::list& layers) {
-  std::vector<LayerWeights> made;
-  for (const py::handle& item : layers) {
-    const auto [weight, bias, stride, padding, output_padding, transposed, slope] =
-        item.cast<std::tuple<Int32, Int64, int64_t, int64_t, int64_t, bool, int32_t>>();
-    made.push_back(make_layer(weight, bias, stride, padding, output_padding, transposed, slope));
-  }
-  return Network(made);
-}
-
 bool run(const Network& network, uintptr_t values, int64_t batch, int64_t channels, int64_t height, int64_t width,
          int64_t rows, int64_t columns, uintptr_t out, int dtype, int threads, int variant) {
   return network.run(reinterpret_cast<const double*>(values), {batch, channels, {height, width}}, {rows, columns},
@@ -48,9 +38,19 @@ bool run(const Network& network, uintptr_t values, int64_t batch, int64_t channe
 
 }  // namespace
 
+std::vector<LayerWeights> make_layers(const py::list& layers) {
+  std::vector<LayerWeights> made;
+  for (const py::handle& item : layers) {
+    const auto [weight, bias, stride, padding, output_padding, transposed, slope] =
+        item.cast<std::tuple<Int32, Int64, int64_t, int64_t, int64_t, bool, int32_t>>();
+    made.push_back(make_layer(weight, bias, stride, padding, output_padding, transposed, slope));
+  }
+  return made;
+}
+
 void bind(py::module_& m) {
   py::class_<Network>(m, "ExactNetwork")
-      .def(py::init(&make), py::arg("layers"))
+      .def(py::init([](const py::list& layers) { return Network(make_layers(layers)); }), py::arg("layers"))
       .def("output_shape",
            [](const Network& network, int64_t height, int64_t width) {
              const Size size = network.output_size({height, width});

@@ -38,20 +38,23 @@ def variants() -> list[str]:
 
 def pack(layers: Sequence[ExactLayer]) -> Any:
     """The native form of a network."""
-    return _native.core().ExactNetwork(
-        [
-            (
-                layer.weight.cpu().to(torch.int32).numpy(),
-                layer.bias.cpu().to(torch.int64).numpy(),
-                layer.stride,
-                layer.padding,
-                layer.output_padding,
-                layer.transposed,
-                layer.slope,
-            )
-            for layer in layers
-        ]
-    )
+    return _native.core().ExactNetwork(as_tuples(layers))
+
+
+def as_tuples(layers: Sequence[ExactLayer]) -> list[tuple[Any, ...]]:
+    """Layers as the native core takes them."""
+    return [
+        (
+            layer.weight.cpu().to(torch.int32).numpy(),
+            layer.bias.cpu().to(torch.int64).numpy(),
+            layer.stride,
+            layer.padding,
+            layer.output_padding,
+            layer.transposed,
+            layer.slope,
+        )
+        for layer in layers
+    ]
 
 
 def run(

@@ -100,9 +100,12 @@ class Codec(Pretrained, CodecDefinition):
 
         Raises FormatError for damaged streams, MismatchError for another model's.
         """
+        return self._decode(streams, threads, parameters=True)
+
+    def _decode(self, streams: Sequence[Bitstream], threads: int | None, *, parameters: bool) -> Latents:
         check_streams(streams)
         with self._for_coding(len(streams), streams[0].size):
-            return decode(self, streams, threads)
+            return decode(self, streams, threads, parameters=parameters)
 
     def as_coded(self, latents: Latents) -> Latents:
         """What `decode(encode(latents))` returns, without coding."""
@@ -175,7 +178,7 @@ class Codec(Pretrained, CodecDefinition):
             return self.decompress_bytes(streams, threads=threads, receiver=receiver).float().div_(255)
         self.check_receiver(receiver)
         with torch.autocast(self.device.type, enabled=False):
-            pixels = self.synthesize(self.decode(streams, threads=threads))
+            pixels = self.synthesize(self._decode(streams, threads, parameters=False))
         check_pixel_crcs(streams, pixels)
         return pixels
 
@@ -190,7 +193,7 @@ class Codec(Pretrained, CodecDefinition):
         """
         self.check_receiver(receiver)
         with torch.autocast(self.device.type, enabled=False):
-            pixels = self.synthesize_bytes(self.decode(streams, threads=threads), receiver)
+            pixels = self.synthesize_bytes(self._decode(streams, threads, parameters=False), receiver)
         if receiver == "full":
             check_pixel_crcs(streams, pixels)
         return pixels

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from pylatent.codecs._context_native import NativeContext, NativeParameters
 from pylatent.codecs.context import ExactParameters, FloatParameters, ScaleGrid, TwoStepContext, two_steps
 from pylatent.codecs.exact import to_grid
 from pylatent.codecs.latents import Parameters
@@ -68,6 +69,7 @@ class ContextHyperprior(ResidualHyperprior):
         self.constants = nn.Parameter(torch.zeros(N - coded_z), requires_grad=False)  # of z's other channels
         self.context = TwoStepContext(coded_y, *context)
         self._grid: ScaleGrid | None = None
+        self._native: NativeContext | None = None
 
     # The coding order.
 
@@ -83,6 +85,16 @@ class ContextHyperprior(ResidualHyperprior):
     def parameters_of(self, step: Step, done: Done) -> Parameters:
         if step.level == 1:
             return self._parameters_of_z(step, done)
+        if "native" not in done.kept:
+            done.kept["native"] = self._begin_native(done)
+        if (native := done.kept["native"]) is not None:
+            if not step.coded:
+                return native.rest
+            if step == self.steps[-2]:
+                return native.first
+            if (second := native.second(done.taken[self.steps[-2]])) is not None:
+                return second
+            done.kept["native"] = None
         if "y" not in done.kept:
             done.kept["y"] = self._begin_y(done)
         parameters, rest = done.kept["y"]
@@ -99,6 +111,16 @@ class ContextHyperprior(ResidualHyperprior):
         neighbours = self._run("context.neighbours", values, done, size)
         hyper = self._run("context.hyper", parameters.inputs(), done, size)
         return parameters.second(self._run("context.fuse", parameters.joined(hyper, neighbours), done, size))
+
+    def _begin_native(self, done: Done) -> NativeParameters | None:
+        """The parameters of y by the kernels of this processor, where there are any."""
+        if not done.exact or done.device.type != "cpu":
+            return None
+        networks = self._ready().networks
+        if self._native is None or self._native.networks is not networks:
+            assert self._grid is not None
+            self._native = NativeContext(networks, self._grid, self.coded[0], len(default_scales()))
+        return self._native.begin(self._parent(0, done), self.steps[-2:], done.shapes[0])
 
     def _begin_y(self, done: Done) -> tuple[FloatParameters | ExactParameters, Tensor]:
         """What h_s says of the channels that are coded, and the means of the others."""

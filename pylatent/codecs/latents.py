@@ -71,12 +71,14 @@ class Parameters:
     In a float walk `mean` and `scale` are floats, and scale None means the prior. In an exact walk means are integers
     over 2^8 (float64 or float32), unless no later step depends on them, and scale is None. indexes: the tables, uint8,
     in an exact walk and under the prior. computed: whether tables depend on earlier steps, so that a checksum is kept.
+    gathered: tensors are of the step's own elements already, (B, n).
     """
 
     mean: Tensor
     scale: Tensor | None = None
     indexes: Tensor | None = None
     computed: bool = True
+    gathered: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,10 @@ def encode(codec: CodecDefinition, latents: Latents, threads: int | None = None)
 
 
 @torch.no_grad()
-def decode(codec: CodecDefinition, streams: Sequence[Bitstream], threads: int | None = None) -> Latents:
-    """Bitstreams of pictures of one size -> quantised latents with means and scales, on the codec's device.
+def decode(
+    codec: CodecDefinition, streams: Sequence[Bitstream], threads: int | None = None, *, parameters: bool = True
+) -> Latents:
+    """Bitstreams of pictures of one size -> quantised latents, with means and scales if wanted, on the codec's device.
 
     Raises FormatError for streams that are damaged, MismatchError for streams of another model.
     """
@@ -82,7 +84,7 @@ def decode(codec: CodecDefinition, streams: Sequence[Bitstream], threads: int | 
 
     done = Done(size, codec.level_shapes(size), len(streams), codec.device, codec.exact, quality)
     with torch.autocast(codec.device.type, enabled=False):
-        return Walk(codec, done, take).latents(quality)
+        return Walk(codec, done, take).latents(quality, parameters=parameters)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,8 +33,9 @@ class Done:
     size: of the pictures; shapes: (C, h, w) of the levels; batch: number of pictures; device: of all tensors.
     quality: of each picture, None for a fixed rate.
     exact: whether values are integers over 2^8 in float64, or floats.
-    levels: (B, C, h, w) each, 0 where nothing is done yet, None before a level's first step. They change in place where
-        gradients are off.
+    levels: (B, C, h, w) each, 0 where nothing is done yet, None before a level's first step; to be read with `level`,
+        which first puts in what is done. They change in place where gradients are off.
+    taken: the residuals of the steps that are done, of their elements.
     kept: the codec's own, empty when a walk begins: what it computes at one step and needs at another.
     """
 
@@ -44,13 +46,17 @@ class Done:
     exact: bool
     quality: tuple[float, ...] | None = None
     levels: list[Tensor | None] = field(init=False)
+    taken: dict[Step, Tensor] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    pending: list[Callable[[], None]] = field(default_factory=list)  # what puts steps into `levels`
 
     def __post_init__(self) -> None:
         self.levels = [None] * len(self.shapes)
 
     def level(self, number: int) -> Tensor:
         """One of `levels`; zeros before its first step."""
+        while self.pending:
+            self.pending.pop(0)()
         value = self.levels[number]
         if value is None:
             dtype = torch.float64 if self.exact else torch.float32
@@ -71,7 +77,7 @@ class Here:
         self._scale: Tensor | None = None
         self._indexes: Tensor | None = None
         self.given = codec.parameters_of(step, done)
-        self.mean = self.in_units = self.gathered(self.given.mean)
+        self.mean = self.in_units = self._own(self.given.mean)
         if done.exact:
             mean = self.in_units.float() / _ONE
             self.mean = mean.expand(done.batch, *self._shape) if step.is_whole else mean
@@ -79,6 +85,9 @@ class Here:
     def gathered(self, values: Tensor) -> Tensor:
         """The step's elements of what is given for its channels."""
         return self.step.gather(values, self._batch, self._shape)
+
+    def _own(self, given: Tensor) -> Tensor:
+        return given if self.given.gathered else self.gathered(given)
 
     def of(self, latents: Latents) -> Tensor:
         """The step's elements of its level."""
@@ -96,12 +105,12 @@ class Here:
         if not self.step.coded:
             return None
         if self.given.scale is not None:
-            return self.gathered(self.given.scale)
+            return self._own(self.given.scale)
         table = self._codec.scales_of(self.step.level)
         if table is None:
             return None
         assert self.given.indexes is not None
-        indexes = self.gathered(self.given.indexes)
+        indexes = self._own(self.given.indexes)
         # index_select takes a third of the time of table[indexes].
         return table.to(indexes.device).index_select(0, indexes.int().flatten()).view(indexes.shape)
 
@@ -119,7 +128,7 @@ class Here:
 
     def _tables(self) -> Tensor:
         if self.given.indexes is not None:
-            indexes = self.gathered(self.given.indexes)
+            indexes = self._own(self.given.indexes)
         else:
             scale, table = self.scale, self._codec.scales_of(self.step.level)
             assert scale is not None, "under a prior, table indexes must be given"
@@ -150,42 +159,59 @@ class Walk:
         self._correction = codec.correction_of
         check_steps(self._steps, tuple(shape[0] for shape in done.shapes))
         self._taken: list[tuple[Here, Tensor]] = []
-        for number, step in enumerate(self._steps):
-            if number:
-                self._join()
+        for step in self._steps:
             here = Here(codec, step, done)
-            self._taken.append((here, take(here) if step.coded else here.nothing()))
+            residual = take(here) if step.coded else here.nothing()
+            self._taken.append((here, residual))
+            done.taken[step] = residual
+            if step != self._steps[-1]:
+                self._settle(here, residual)
 
-    def _join(self) -> None:
-        """Adds the outcome of the last step to what is done."""
-        here, residual = self._taken[-1]
+    def _settle(self, here: Here, residual: Tensor) -> None:
+        """Adds the outcome of a step to what is done: now, if there is a correction, else when it is asked for."""
+        if self._correction is None:
+            self.done.pending.append(partial(self._join, here, residual))
+        else:
+            self._join(here, residual)
+
+    def _join(self, here: Here, residual: Tensor) -> None:
         step, levels = here.step, self.done.levels
         values = (residual.double() * _ONE if self.done.exact else residual) + here.in_units
         levels[step.level] = here.joined(levels[step.level], values)
         if self._correction is not None and (added := self._correction(step, self.done)) is not None:
             levels[step.level] = here.joined(levels[step.level], values + here.gathered(added))
 
-    def latents(self, quality: tuple[float, ...] | None) -> Latents:
-        """The values that result, as float, with their means and scales; to be asked for once."""
+    def latents(self, quality: tuple[float, ...] | None, *, parameters: bool = True) -> Latents:
+        """The values that result, as float, with their means and scales if these are wanted; to be asked for once."""
         count = len(self.done.shapes)
         values: list[Tensor | None] = [None] * count
         means: list[Tensor | None] = [None] * count
         scales: list[Tensor | None] = [None] * count
         for here, residual in self._taken:
             level = here.step.level
-            means[level] = here.joined(means[level], here.mean)
-            if here.scale is not None:
-                scales[level] = here.joined(scales[level], here.scale)
-            if here.step.is_whole and self._correction is None:
-                done = None if self.done.exact else self.done.levels[level]
-                values[level] = residual + here.mean if done is None else done
-        if values[self._steps[-1].level] is None:
-            self._join()
+            if parameters:
+                means[level] = here.joined(means[level], here.mean)
+                if here.scale is not None:
+                    scales[level] = here.joined(scales[level], here.scale)
+            if self._correction is None and (here.step.is_whole or self.done.exact):
+                values[level] = here.joined(values[level], self._value(here, residual))
+        if any(value is None for value in values):
+            self._settle(*self._taken[-1])
         for level, value in enumerate(values):
             if value is None:
                 values[level] = (self.done.level(level) / _ONE).float() if self.done.exact else self.done.level(level)
         complete = tuple(value for value in values if value is not None)
-        return Latents(complete, self.done.size, quality, tuple(means), tuple(scales))
+        given = (tuple(means), tuple(scales)) if parameters else (None, None)
+        return Latents(complete, self.done.size, quality, *given)
+
+    def _value(self, here: Here, residual: Tensor) -> Tensor:
+        """A step's values, as float, without a correction."""
+        if here.step.is_whole:
+            done = None if self.done.exact else self.done.levels[here.step.level]
+            return residual + here.mean if done is None else done
+        if not here.step.coded:
+            return residual + here.mean  # 0, where the mean is -0
+        return ((residual.double() * _ONE + here.in_units) / _ONE).float()
 
 
 def over(codec: CodecDefinition, latents: Latents, exact: bool) -> Done:
