@@ -67,6 +67,7 @@ class RemoteBytes:
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
         self._last = -1
+        self._current = -1, b""  # the block that was used last
 
     def __len__(self) -> int:
         return self._size
@@ -78,6 +79,9 @@ class RemoteBytes:
         if start >= end:
             return b""
         first, last = start // _BLOCK, (end - 1) // _BLOCK
+        number, data = self._current
+        if first == last == number:
+            return data[start - first * _BLOCK : end - first * _BLOCK]
         with self._lock:
             wanted = [self._block(number) for number in range(first, last + 1)]
             if first in (self._last, self._last + 1):  # a reader who goes forward
@@ -86,12 +90,15 @@ class RemoteBytes:
             self._last = last
             while len(self._blocks) > max(_KEPT, len(wanted)):
                 self._blocks.popitem(last=False)
-        data = b"".join(block.result() for block in wanted)
+        blocks = [block.result() for block in wanted]
+        self._current = last, blocks[-1]
+        data = blocks[0] if first == last else b"".join(blocks)
         return data[start - first * _BLOCK : end - first * _BLOCK]
 
     def close(self) -> None:
         with self._lock:
             self._blocks.clear()
+            self._current = -1, b""
 
     def _block(self, number: int) -> Future[bytes]:
         found = self._blocks.get(number)
