@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import warnings
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, overload
 
 import numpy as np
@@ -17,10 +15,9 @@ from pylatent._inputs import contents
 from pylatent._inputs import pixels as pixels_of
 from pylatent._threads import for_pixels, using
 from pylatent.coding.container import HASH_BYTES, LatFile
-from pylatent.errors import MismatchError, TargetWarning
-from pylatent.evaluation.distortion import psnr
+from pylatent.errors import MismatchError
+from pylatent.rate_control import search_target
 from pylatent.refine.plan import Plan
-from pylatent.search import find_near, find_quality
 from pylatent.verify import verified
 from pylatent.zoo import load
 
@@ -30,10 +27,6 @@ if TYPE_CHECKING:
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 __all__ = ["compress", "decode_image", "decompress", "load"]
-
-_BPP_TOLERANCE = math.log(1.005)
-_PSNR_TOLERANCE = 0.02  # dB
-_LOG_BPP_PER_QUALITY, _PSNR_PER_QUALITY = 0.35, 1.0  # first guesses of the search with refinement
 
 
 def compress(
@@ -93,7 +86,7 @@ def compress(
             return verified(data, codec, x[0]) if verify else data
         if codec.qualities is None and plan is None:
             raise ValueError(f"model {codec.name} has one fixed rate: no target can be searched for without `refine`")
-        data = _search(codec, model_hash, x, target_bpp, target_psnr, plan)
+        data = search_target(codec, model_hash, x, target_bpp, target_psnr, plan)
         return verified(data, codec, x[0]) if verify else data
 
 
@@ -193,51 +186,3 @@ def _decoder(file: LatFile, model: str | os.PathLike[str] | Codec | None, device
             f"hash {found.hex()}"
         )
     return codec
-
-
-def _search(
-    codec: Codec,
-    model_hash: bytes,
-    x: torch.Tensor,
-    target_bpp: float | None,
-    target_psnr: float | None,
-    plan: Plan | None,
-) -> bytes:
-    """The file that comes closest to the target. With a plan, qualities beyond the model's range stand for lambdas."""
-    files: dict[float, bytes] = {}
-    measured: dict[float, float] = {}
-    original = x[0].mul(255).round().byte().cpu()
-
-    def measure(quality: float, plan: Plan | None = None) -> float:
-        stream = codec.compress(x, quality)[0] if plan is None else plan.compress_beyond(codec, x, quality)
-        files[quality] = LatFile(codec.name, model_hash, stream).to_bytes()
-        if target_psnr is not None:
-            measured[quality] = psnr(original, codec.decompress([stream])[0].cpu())
-            return measured[quality]
-        measured[quality] = 8 * len(files[quality]) / (x.shape[-2] * x.shape[-1])
-        return math.log(measured[quality])  # nearly linear in the quality
-
-    at_most = target_bpp is not None
-    wanted = target_bpp if target_bpp is not None else target_psnr
-    assert wanted is not None
-    goal = math.log(wanted) if at_most else wanted
-    tolerance = _BPP_TOLERANCE if at_most else _PSNR_TOLERANCE
-    chosen, end = 0.0, None  # of a codec with a fixed rate
-    if codec.qualities is not None:
-        chosen = find_quality(measure, goal, codec.qualities, at_most=at_most, tolerance=tolerance)
-        end = codec.qualities[at_most]
-    if plan is not None:
-        slope = _LOG_BPP_PER_QUALITY if at_most else _PSNR_PER_QUALITY
-        files.clear()
-        measured.clear()
-        chosen = find_near(lambda q: measure(q, plan), goal, chosen, slope, at_most=at_most, tolerance=2 * tolerance)
-    got = measured[chosen]
-    wrong_side = got > wanted if at_most else got < wanted
-    far = got < 0.98 * wanted if at_most else got > wanted + 0.1
-    if wrong_side or (far and (plan is not None or chosen == end)):
-        wish = f"{wanted:g} bit per pixel" if at_most else f"{wanted:g} dB"
-        best = f"quality {chosen:g}, the nearest that model {codec.name} has,"
-        if plan is not None:
-            best = f"refinement under the lambda of quality {chosen:g}, the nearest tried,"
-        warnings.warn(f"{wish} is out of reach for this picture: {best} gives {got:.4g}", TargetWarning, stacklevel=3)
-    return files[chosen]

@@ -108,7 +108,7 @@ def test_saving(tmp_path, photo):
 
 def test_options_that_are_wrong_leave_no_file(tmp_path, photo):
     for options, error, text in (
-        ({"quality": 75}, ValueError, "`quality` must be from 1 to 4, got 75"),
+        ({"quality": 75}, ValueError, "the quality must be from 1 to 4 for small-1, got 75"),
         ({"quality": 1, "target_bpp": 1.0}, ValueError, "give only one of"),
         ({"model": "none"}, OSError, "there is no model named none"),
     ):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,14 +12,13 @@ import torch
 from pylatent import zoo
 from pylatent.archive.decode import decode_batches
 from pylatent.archive.folder import Archive
+from pylatent.archive.order import by_size
 from pylatent.archive.reader import Failure
 from pylatent.codecs.base import Codec
 from pylatent.codecs.latents import Latents
 from pylatent.coding.container import LatFile
 from pylatent.errors import PylatentError
 from pylatent.tasks import load_head
-
-_WAITING = 16  # batches' worth of files of all sizes that wait for more of their size
 
 
 class Row(NamedTuple):
@@ -96,24 +94,18 @@ class Labels:
         self._add(failures)
 
     def _of_files(self) -> Iterator[list[Row]]:
-        waiting: dict[tuple[bytes, tuple[int, int]], list[tuple[Path, LatFile]]] = defaultdict(list)
-        count = 0
+        for group in by_size(self._readable(), self.batch):
+            yield from self._of_group(group)
+
+    def _readable(self) -> Iterator[tuple[tuple[Path, LatFile], Hashable]]:
+        """Files that can be read, with what those of a batch have in common: model and size."""
         for path in self.files:
             try:
                 file = LatFile.from_bytes(self.read(path))
             except (PylatentError, OSError) as error:
                 self._fail(path, error)
                 continue
-            group = waiting[file.model_hash, file.stream.size]
-            group.append((path, file))
-            count += 1
-            if len(group) < self.batch and count >= _WAITING * self.batch:
-                group = max(waiting.values(), key=len)
-            if len(group) >= self.batch or count >= _WAITING * self.batch:
-                count -= len(group)
-                yield from self._of_group(waiting.pop((group[0][1].model_hash, group[0][1].stream.size)))
-        for group in waiting.values():
-            yield from self._of_group(group)
+            yield (path, file), (file.model_hash, file.stream.size)
 
     def _of_group(self, group: list[tuple[Path, LatFile]]) -> Iterator[list[Row]]:
         """Files of one model and one size; where that fails as a whole, one by one."""

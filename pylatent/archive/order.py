@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -29,12 +29,12 @@ def order(count: int, *, seed: int | None = None, part: tuple[int, int] = (0, 1)
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[index::parts].tolist()
 
 
-def by_size(sized: Iterable[tuple[Item, tuple[int, int]]], batch: int) -> Iterator[list[Item]]:
-    """Items, given with the sizes of their pictures, up to `batch` of one size together, in about their order.
+def by_size(sized: Iterable[tuple[Item, Hashable]], batch: int) -> Iterator[list[Item]]:
+    """Items, given with the sizes of their pictures (or what else they share), up to `batch` of one together, in order.
 
     A batch that others have outrun for long comes incomplete, as do the last ones.
     """
-    waiting: dict[tuple[int, int], list[Item]] = defaultdict(list)
+    waiting: dict[Hashable, list[Item]] = defaultdict(list)
     count = 0
     for item, size in sized:
         waiting[size].append(item)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pylatent._quality import check_quality
 from pylatent._threads import for_pixels
 from pylatent.codecs.checks import check_float32, check_latents, check_pixels, check_range, check_streams
 from pylatent.codecs.definition import CodecDefinition
@@ -230,19 +231,15 @@ class Codec(Pretrained, CodecDefinition):
         return _digest(self.light_state()) if self.light is not None else b""
 
     def _qualities(self, quality: float | Sequence[float] | None, batch: int) -> tuple[float, ...] | None:
-        if self.qualities is None:
-            if quality is not None:
-                raise ValueError(f"model {self.name} has a fixed rate: `quality` must be None, got {quality}")
+        if self.qualities is None and quality is None:
             return None
         if quality is None:
             quality = self.default_quality
         values = [quality] * batch if isinstance(quality, int | float) else list(quality or ())
         if len(values) != batch:
             raise ValueError(f"`quality` must be one number or {batch} of them, got {len(values)}")
-        lowest, highest = self.qualities
         for value in values:
-            if not lowest <= value <= highest:
-                raise ValueError(f"`quality` must be from {lowest:g} to {highest:g}, got {value}")
+            check_quality(self.name, self.qualities, value)
         return tuple(round(value / QUALITY_STEP) * QUALITY_STEP for value in values)
 
     def _quality_tensor(self, qualities: tuple[float, ...] | None, device: torch.device) -> Tensor | None:

@@ -16,8 +16,6 @@ from pylatent.refine.sga import Method, Reading, Refined, SgaPlus, trained_lambd
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
 
-LAMBDA_STEP = 1.93  # from one quality to the next of the shipped model
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -57,10 +55,3 @@ class Plan:
         check_float32(codec)
         with torch.autocast(x.device.type, enabled=False):
             return codec.encode(self.run(codec, x, quality, factor).latents)[0]
-
-    def compress_beyond(self, codec: Codec, x: Tensor, quality: float) -> Bitstream:
-        """As `compress`, for any quality: beyond the model's, its nearest one, under a lambda that goes on as the
-        trained ones do. A codec of a fixed rate counts as quality 0."""
-        lowest, highest = codec.qualities or (0.0, 0.0)
-        nearest = min(max(quality, lowest), highest)
-        return self.compress(codec, x, None if codec.qualities is None else nearest, LAMBDA_STEP ** (quality - nearest))

@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pylatent._files import write_bytes
 from pylatent._native import has_bf16
 from pylatent.codecs.chain import Chain
 from pylatent.codecs.hyperprior import MeanScaleHyperprior
@@ -202,7 +203,7 @@ class Trainer:
     ) -> None:
         """Train to the end. Every `every` steps: checkpoint, and a line of `validate`'s results in log.jsonl."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=1))
+        write_bytes(self.folder / "recipe.json", json.dumps(asdict(self.recipe), indent=1).encode())
         images = load_images(photos, self.recipe.crop)
         seed = self.recipe.seed + 1000 * self.step + self.fabric.global_rank
         crops = random_crops(images, self.recipe.crop, self.recipe.batch, seed)

@@ -89,7 +89,7 @@ def test_wrong_arguments_are_named(codec):
         codec.analyze(x[0])
     with pytest.raises(ValueError, match="floating-point"):
         codec.analyze((x * 255).byte())
-    with pytest.raises(ValueError, match="`quality` must be from 1 to 4, got 9"):
+    with pytest.raises(ValueError, match="the quality must be from 1 to 4 for unnamed, got 9"):
         codec.analyze(x, 9)
     with pytest.raises(ValueError, match="one number or 1 of them, got 2"):
         codec.analyze(x, [1, 2])

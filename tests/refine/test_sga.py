@@ -233,7 +233,7 @@ def test_wrong_settings(codec, settings, message):
         ({"time_budget": 0}, "`time_budget` must be above 0"),
         ({"patience": 0}, "`patience` must be at least 1"),
         ({"lam": -1}, "`lam` must be above 0, got -1"),
-        ({"quality": 9}, "`quality` must be from 1 to 4"),
+        ({"quality": 9}, "the quality must be from 1 to 4"),
     ],
 )
 def test_wrong_arguments(codec, x, arguments, message):

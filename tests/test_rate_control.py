@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pylatent.search import find_quality
+from pylatent.rate_control import find_quality
 
 CURVES = {
     "exponential": lambda q: 0.05 * math.exp(0.5 * q),
