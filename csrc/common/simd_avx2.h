@@ -58,6 +58,7 @@ struct Avx2 {
   static M equal(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
   static M both(M a, M b) { return _mm256_and_ps(a, b); }
   static F select(M mask, F a, F b) { return _mm256_blendv_ps(b, a, mask); }
+  static F permute(F a, I lanes) { return _mm256_permutevar8x32_ps(a, lanes); }  // lane i becomes a[lanes[i]]
 
   static I bits(F a) { return _mm256_castps_si256(a); }
   static F from_bits(I a) { return _mm256_castsi256_ps(a); }

@@ -22,6 +22,10 @@ struct Avx512 {
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static I load(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static F loaded(F x) {  // x in a register: GCC would rather load it again for every use
+    asm("" : "+v"(x));
+    return x;
+  }
   static F load(const bf16* p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_half(p)), 16));
   }
@@ -60,6 +64,7 @@ struct Avx512 {
   static M equal(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
   static M both(M a, M b) { return a & b; }
   static F select(M mask, F a, F b) { return _mm512_mask_mov_ps(b, mask, a); }
+  static F permute(F a, I lanes) { return _mm512_permutexvar_ps(lanes, a); }  // lane i becomes a[lanes[i]]
 
   static I bits(F a) { return _mm512_castps_si512(a); }
   static F from_bits(I a) { return _mm512_castsi512_ps(a); }

@@ -8,6 +8,7 @@ namespace pylatent {
 namespace {
 
 struct HostScalar : Scalar {
+  static F permute(F a, I) { return a; }
   static I load(const int32_t* p) { return *p; }
   static void store(int32_t* p, I x) { *p = x; }
   template <class T>

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-_TILE = 8
+from pylatent.ops import neighborhood_attention
+from pylatent.ops._neighborhood_attention_tiles import attend_in_tiles
+from pylatent.ops.neighborhood_attention import KERNELS
 
 
 class NeighbourhoodAttention(nn.Module):
@@ -32,52 +33,13 @@ class NeighbourhoodAttention(nn.Module):
         return self.attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def attend(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C).
-
-        Queries go in tiles, each against the keys that any of its windows has, the others masked: four times the
-        products of the windows alone, but these are matrix products, and a key is copied three times instead of 49.
-        """
-        batch, height, width, channels = x.shape
-        rows, columns = _Axis(height, self.kernel, x.device), _Axis(width, self.kernel, x.device)
-        q, k, v = self.qkv(x).chunk(3, -1)
-        q, k, v = (
-            self._tiles(q, rows.queries, columns.queries),
-            *(self._tiles(t, rows.keys, columns.keys) for t in (k, v)),
-        )
-        y = F.scaled_dot_product_attention(q, k, v, self._bias(rows, columns).to(q.dtype))
-        y = y.view(batch, rows.tiles, columns.tiles, self.heads, _TILE, _TILE, -1)
-        y = y.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows.tiles * _TILE, columns.tiles * _TILE, channels)
-        return self.proj(y[:, :height, :width])
-
-    def _tiles(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """(B, H, W, C) and places (tiles, n) along each axis -> (B, tiles * heads, n * n, C / heads)."""
-        x = x.index_select(1, rows.flatten()).index_select(2, columns.flatten())
-        x = x.view(x.shape[0], *rows.shape, *columns.shape, self.heads, -1).permute(0, 1, 3, 5, 2, 4, 6)
-        return x.reshape(x.shape[0], len(rows) * len(columns) * self.heads, -1, x.shape[-1])
-
-    def _bias(self, rows: _Axis, columns: _Axis) -> Tensor:
-        """(tiles * heads, queries, keys): the bias inside each query's window, -inf outside."""
-        bias = self.bias[:, rows.offsets[:, None, :, None, :, None], columns.offsets[None, :, None, :, None, :]]
-        outside = rows.outside[:, None, :, None, :, None] | columns.outside[None, :, None, :, None, :]
-        bias = bias.masked_fill(outside, -torch.inf).permute(1, 2, 0, 3, 4, 5, 6)
-        return bias.reshape(rows.tiles * columns.tiles * self.heads, _TILE * _TILE, -1)
-
-
-class _Axis:
-    """One axis in tiles: places of the queries (tiles, _TILE) and of the keys of each tile (tiles, n); for each query
-    and key, the index of their offset in the bias, and whether the key is outside of the query's window."""
-
-    def __init__(self, length: int, kernel: int, device: torch.device) -> None:
-        self.tiles = -(-length // _TILE)
-        places = torch.arange(self.tiles * _TILE, device=device).view(self.tiles, _TILE)
-        self.queries = places.clamp_max(length - 1)  # what fills the last tile is computed and dropped
-        window, span = min(kernel, length), min(_TILE + kernel - 1, length)
-        firsts = (places[:, :1] - kernel // 2).clamp(0, length - span)
-        self.keys = firsts + torch.arange(span, device=device)
-        starts = (self.queries - kernel // 2).clamp(0, length - window)[:, :, None]
-        keys = self.keys[:, None, :]
-        self.outside = (keys < starts) | (keys >= starts + window)
-        self.offsets = (keys - self.queries[:, :, None] + kernel - 1).clamp(0, 2 * kernel - 2)
+        """(B, H, W, C) -> (B, H, W, C)."""
+        q, k, v = (t.unflatten(-1, (self.heads, -1)) for t in self.qkv(x).chunk(3, -1))
+        if min(x.shape[1:3]) < self.kernel or self.kernel not in KERNELS:
+            y = attend_in_tiles(q, k, v, self.bias, self.kernel, q.shape[-1] ** -0.5)
+        else:
+            y = neighborhood_attention(q, k, v, self.bias, kernel=self.kernel)
+        return self.proj(y.flatten(3))
 
 
 class NeighbourhoodBlock(nn.Module):

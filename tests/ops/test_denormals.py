@@ -10,7 +10,7 @@ import torch
 
 import pylatent
 from pylatent import _native
-from pylatent.ops import deform_conv2d, gated_fusion, gaussian_bits, sga_sample
+from pylatent.ops import deform_conv2d, gated_fusion, gaussian_bits, neighborhood_attention, sga_sample
 from pylatent.ops.sga_sample import _PARAMETERS
 
 pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
@@ -59,6 +59,13 @@ def deformed():
     return results(lambda x, offset: deform_conv2d(x, offset, torch.ones(16, 16, 3, 3), padding=1), x, offset)
 
 
+def attended():
+    """Of values that are below the normal numbers themselves."""
+    q, k = (random(1, 40, 40, 1, 8) for _ in range(2))
+    v = torch.full((1, 40, 40, 1, 8), 2.0**-130)
+    return results(lambda q, k, v: neighborhood_attention(q, k, v, kernel=3, backend="native"), q, k, v)
+
+
 def run_cases() -> None:
     kept = torch.full((1 << 20,), 2.0**-130)
     for threads in (1, 2):
@@ -72,6 +79,7 @@ def run_cases() -> None:
             for layout in (torch.contiguous_format, torch.channels_last):
                 assert denormals(*fusion(layout)) == 0, layout
             assert deformed()[0].count_nonzero() == 0
+            assert attended()[0].count_nonzero() == 0
             assert bool((kept * 1).count_nonzero() == 0) == flush, "torch's setting has changed"
         torch.set_flush_denormal(False)
 

@@ -25,6 +25,10 @@ CALLS = {
     ),
     "sga_sample": (lambda: ops.sga_sample(meta(2, 3, 4), 0.5, method="linear", classes=3), (2, 3, 4)),
     "gaussian_bits": (lambda: ops.gaussian_bits(meta(2, 3, 4), meta(2, 3, 4)), (2, 3, 4)),
+    "neighborhood_attention": (
+        lambda: ops.neighborhood_attention(*(meta(2, 7, 9, 3, 4) for _ in range(3)), meta(3, 13, 13)),
+        (2, 7, 9, 3, 4),
+    ),
     "GatedFusion": (lambda: layers.GatedFusion(4, 6, 8).to("meta")(meta(1, 4, 3, 3), meta(1, 6, 3, 3)), (1, 8, 3, 3)),
     "DeformableAlignment": (
         lambda: layers.DeformableAlignment(8).to("meta")(meta(1, 8, 6, 6), meta(1, 8, 6, 6)),
