@@ -36,7 +36,8 @@ class Header:
     @property
     def qualities(self) -> tuple[float, float] | None:
         """Lowest and highest quality; None for a fixed rate."""
-        count = self.config.get("gains") or len(self.config.get("lambdas", ()))
+        config = self.config["base"]["config"] if "base" in self.config else self.config  # of a conditional codec
+        count = config.get("gains") or len(config.get("lambdas", ()))
         return (1.0, float(count)) if count else None
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("compressai", "torchvision", "timm", "pyarrow", "ray", "imageio", "datasets", "huggingface_hub")
+PACKAGES = ("compressai", "torchvision", "timm", "pyarrow", "ray", "imageio", "datasets", "huggingface_hub", "sklearn")
 
 
 def extra(module: str) -> ModuleType:

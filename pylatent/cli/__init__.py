@@ -14,12 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from pylatent import _interrupt
-from pylatent.cli import archive, bench, classify, compare, compress, config, decompress, info, models, train
+from pylatent.cli import archive, bench, classify, clc, compare, compress, config, decompress, info, models, train
 from pylatent.cli._examples import examples
 from pylatent.cli._report import EXIT_FAILED, EXIT_INTERRUPTED, complain, drop_output, show_warnings
 from pylatent.cli.eval import evaluate
 from pylatent.cli.eval_classifier import evaluate_classifier
 from pylatent.cli.train_classifier import classifier
+from pylatent.cli.train_clc import clc as train_clc
 from pylatent.cli.train_context import context
 from pylatent.cli.train_light import light
 
@@ -42,6 +43,7 @@ evaluations = typer.Typer(
 evaluations.command("codec", epilog=examples("eval codec"))(evaluate)
 evaluations.command("classifier", epilog=examples("eval classifier"))(evaluate_classifier)
 train.app.command("classifier", epilog=examples("train classifier"))(classifier)
+train.app.command("clc", epilog=examples("train clc"))(train_clc)
 train.app.command("context", epilog=examples("train context"))(context)
 train.app.command("light", epilog=examples("train light"))(light)
 
@@ -60,6 +62,7 @@ app.command("compare", epilog=examples("compare"))(compare.compare)
 app.command("info", epilog=examples("info"))(info.info)
 app.add_typer(archive.app, name="archive")
 app.add_typer(models.app, name="models")
+app.add_typer(clc.app, name="clc")
 app.command("classify", epilog=examples("classify"))(classify.classify)
 app.add_typer(evaluations, name="eval")
 app.command("bench", epilog=examples("bench"))(bench.bench)

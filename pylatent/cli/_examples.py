@@ -35,6 +35,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train rd": ("pylatent train rd photos/ -o runs/mine --name mine-1",),
     "train classifier": ("pylatent train classifier cells/ -o runs/cells",),
     "train context": ("pylatent train context photos/ --model mine-1 -o mine-2.safetensors --name mine-2",),
+    "clc build": ("pylatent clc build references/ -o references-1.dictionary --model mine-1 --entries 512",),
+    "clc info": ("pylatent clc info references-1.dictionary",),
+    "train clc": ("pylatent train clc photos/ --model mine-1 --dictionary references-1.dictionary --name clc-1",),
     "train light": ("pylatent train light photos/ --model mine-2",),
     "archive create": (
         "pylatent archive create flowers photos/ --labels folder",

@@ -1,7 +1,9 @@
 """Codecs: pixels to latents, latents to bytes, and back."""
 
 from pylatent.codecs.base import Codec
+from pylatent.codecs.clc import CLC
 from pylatent.codecs.context_hyperprior import ContextHyperprior
+from pylatent.codecs.dictionary import Dictionary
 from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.nested import NestedCodec
@@ -14,16 +16,26 @@ from pylatent.coding.container import Bitstream
 # Those that a model file may name.
 ARCHITECTURES: dict[str, type[Codec]] = {
     architecture.__name__: architecture
-    for architecture in (MeanScaleHyperprior, ScaleHyperprior, NestedCodec, ResidualHyperprior, ContextHyperprior, TCM)
+    for architecture in (
+        MeanScaleHyperprior,
+        ScaleHyperprior,
+        NestedCodec,
+        ResidualHyperprior,
+        ContextHyperprior,
+        TCM,
+        CLC,
+    )
 }
 
 __all__ = [
     "ARCHITECTURES",
+    "CLC",
     "TCM",
     "Bitstream",
     "Codec",
     "CodecOutput",
     "ContextHyperprior",
+    "Dictionary",
     "Done",
     "Latents",
     "MeanScaleHyperprior",

@@ -116,6 +116,9 @@ class Chain(Codec):
         """y times the gain of each picture's quality (B,)."""
         return y * self._gain(self.gain, quality)
 
+    def ungained(self, y: Tensor, quality: Tensor | None) -> Tensor:
+        return y if quality is None else y * self._gain(self.inverse_gain, quality)
+
     def levels_above(self, y: Tensor) -> tuple[Tensor, ...]:
         """y (B, M, h, w), after any gain -> all unquantised levels, y first."""
         levels = [y]
@@ -126,9 +129,7 @@ class Chain(Codec):
         return tuple(levels)
 
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
-        y_hat = levels[0]
-        if quality is not None:
-            y_hat = y_hat * self._gain(self.inverse_gain, quality)
+        y_hat = self.ungained(levels[0], quality)
         return run_network(self.g_s, y_hat, tile=self.pixel_tile // self.alignment, function=self._g_s)
 
     def _g_a(self, x: Tensor) -> Tensor:

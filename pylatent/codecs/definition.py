@@ -98,6 +98,10 @@ class CodecDefinition(nn.Module, ABC):
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
         """All quantised levels and quality (B,) -> pixels (B, 3, H, W), aligned and not clamped."""
 
+    def ungained(self, y: Tensor, quality: Tensor | None) -> Tensor:
+        """y as it was before any gain of a picture's quality (B,); `synthesis` takes it with None for the quality."""
+        return y
+
     @abstractmethod
     def parameters_of(self, step: Step, done: Done) -> Parameters:
         """What a step is coded with, given what is done: in float and differentiable, or exact if `done.exact`."""
@@ -257,6 +261,11 @@ class CodecDefinition(nn.Module, ABC):
     def load_light_state(self, state: Mapping[str, Tensor]) -> None:
         """Take `light_state`'s tensors, after `load_coding_state`. Raises KeyError, ModelError."""
         self.set_light(LightReceiver.from_state(state, self._ready().synthesis))
+
+    def drop_synthesis(self) -> None:
+        """Leave out the integer form of the synthesis, if there is one: pixels are the float network's again."""
+        if self._coding is not None:
+            self._set_coding(replace(self._coding, synthesis=None, light=None))
 
     @property
     def kept_as_integers(self) -> set[str]:

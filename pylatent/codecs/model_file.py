@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,13 @@ from torch import Tensor
 
 from pylatent._files import write_bytes
 from pylatent._model_header import KEY, VERSION, Header, read_header
-from pylatent.codecs import ARCHITECTURES, Codec
+from pylatent.codecs import ARCHITECTURES, CLC, Codec, Dictionary
 from pylatent.codecs.definition import CODING
+from pylatent.codecs.dictionary import SUFFIX as DICTIONARY_SUFFIX
 from pylatent.errors import ModelError
 
 _LIGHT, _ANALYSIS = "light.", "analysis."
-_HALF = ("g_a.", "g_s.", "h_a.")
+_HALF = ("g_a.", "g_s.", "h_a.", "base.g_a.", "base.g_s.", "base.h_a.")
 
 
 def save_codec(codec: Codec, path: str | os.PathLike[str], *, name: str, card: dict[str, Any]) -> Header:
@@ -57,7 +59,10 @@ def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Heade
 
 
 def load_codec(path: str | os.PathLike[str]) -> Codec:
-    """The codec of a model file, in eval mode on the CPU, ready for coding. Raises ModelError."""
+    """The codec of a model file, in eval mode on the CPU, ready for coding. Raises ModelError.
+
+    A conditional codec gets its dictionary from the same folder; where it is missing, the codec says so when used.
+    """
     header = read_header(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -67,7 +72,14 @@ def load_codec(path: str | os.PathLike[str]) -> Codec:
         raise ModelError(f"{path} does not hold a complete {header.architecture}: {error}") from error
     if codec.fingerprint().hex() != header.hash or codec.light_fingerprint().hex() != header.light:
         raise ModelError(f"{path} is damaged: its weights do not have the fingerprint that its header gives")
+    if isinstance(codec, CLC) and (beside := dictionary_beside(path, codec)).is_file():
+        codec.attach(Dictionary.load(beside))
     return codec
+
+
+def dictionary_beside(path: str | os.PathLike[str], codec: CLC) -> Path:
+    """Where the dictionary of a conditional codec is looked for: in the folder of its model file."""
+    return Path(path).parent / f"{codec.needed['name']}{DICTIONARY_SUFFIX}"
 
 
 def _lambdas(card: dict[str, Any]) -> tuple[float, ...] | None:

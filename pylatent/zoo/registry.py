@@ -19,6 +19,7 @@ from pylatent._model_header import FILE_NAME, SUFFIX, Header, read_header
 from pylatent.errors import ModelError
 
 if TYPE_CHECKING:
+    from pylatent.codecs import CLC
     from pylatent.codecs.base import Codec
 
 ALIASES = {"default": "default-2"}
@@ -134,16 +135,34 @@ def installed(name: str) -> ModelInfo | None:
 def add(path: str | os.PathLike[str]) -> ModelInfo:
     """Install a model file, or that of a folder, under the name that it gives itself, unless it is installed already.
 
-    A light receiver that the file has is added to the same model, or replaces the one it has.
+    A light receiver that the file has is added to the same model, or replaces the one it has. The dictionary of a
+    conditional codec must lie beside it, and is installed, too.
 
     Raises ModelError if the file is damaged, or the name taken by another model; OSError.
     """
+    from pylatent.codecs import CLC
     from pylatent.codecs.model_file import load_codec
 
     file = _file_of(path)
     header = read_header(file)
-    load_codec(file)  # refuses a damaged file before it is installed
+    codec = load_codec(file)  # refuses a damaged file before it is installed
+    if isinstance(codec, CLC):
+        _install_dictionary(codec)
     return _install(header, file.read_bytes())
+
+
+def _install_dictionary(codec: CLC) -> None:
+    from pylatent.codecs.dictionary import read_facts
+    from pylatent.codecs.model_file import dictionary_beside
+
+    dictionary, target = codec.dictionary, dictionary_beside(home() / "any", codec)
+    if target.is_file() and (found := read_facts(target)["hash"]) != dictionary.hash:
+        raise ModelError(
+            f"another dictionary named {dictionary.facts.name} is installed already ({target}, hash {found[:16]}); "
+            f"this one has hash {dictionary.hash[:16]}: build it under another name"
+        )
+    home().mkdir(parents=True, exist_ok=True)
+    dictionary.save(target)
 
 
 def import_checkpoint(

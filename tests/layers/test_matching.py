@@ -1,0 +1,46 @@
+"""The networks of conditional latent coding."""
+
+import torch
+
+from pylatent.layers.matching import LatentBlend, LatentMatching
+
+
+def test_references_of_another_size_and_their_order():
+    torch.manual_seed(0)
+    layer = LatentMatching(6, width=8)
+    y, references = torch.randn(2, 6, 5, 7), torch.randn(2, 3, 6, 4, 3)
+    result = layer(y, references)
+    assert result.shape == y.shape
+    torch.testing.assert_close(layer(y, references.flip(1)), result)  # a set
+    torch.testing.assert_close(layer(y[1:], references[1:]), result[1:])  # no picture depends on another
+    same = references[:, :1].expand(-1, 3, -1, -1, -1)
+    torch.testing.assert_close(layer(y, same), layer(y, references[:, :1]))
+
+
+def test_a_reference_is_found_wherever_it_lies():
+    """With phi the identity, a latent is matched by the same one with its positions shuffled."""
+    torch.manual_seed(0)
+    layer = LatentMatching(6, width=6, temperature=0.01)
+    layer.phi = torch.nn.Identity()
+    seen = []
+    layer.align.register_forward_hook(lambda module, arguments, result: seen.append(arguments[1]))
+    y = torch.randn(1, 6, 4, 4)
+    layer(y, y.flatten(2)[..., torch.randperm(16)].view(1, 1, 6, 4, 4))
+    torch.testing.assert_close(seen[0], y, rtol=1e-2, atol=1e-2)
+
+
+def test_gradients_reach_every_weight():
+    torch.manual_seed(0)
+    layer, blend = LatentMatching(4, width=6), LatentBlend(4, hidden=6)
+    torch.nn.init.normal_(layer.align.head[-1].weight, std=0.1)
+    y = torch.randn(1, 4, 6, 6)
+    blend(y, layer(y, torch.randn(1, 2, 4, 6, 6))).square().sum().backward()
+    for name, parameter in (*layer.named_parameters(), *blend.named_parameters()):
+        assert torch.any(parameter.grad != 0) or name == "score.bias", name  # which all references share
+
+
+def test_the_blend_lies_between_and_starts_near_the_latent():
+    torch.manual_seed(0)
+    blend, y, aligned = LatentBlend(5), torch.randn(2, 5, 3, 3), torch.randn(2, 5, 3, 3)
+    share = (blend(y, aligned).detach() - aligned) / (y - aligned)
+    assert 0.9 < float(share.min()) <= float(share.max()) < 1
