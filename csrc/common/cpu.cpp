@@ -63,6 +63,15 @@ bool has_vnni() {
 #endif
 }
 
+bool has_neon() {
+#if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+  const char* wanted = std::getenv("PYLATENT_SIMD");
+  return wanted == nullptr || std::strcmp(wanted, "scalar") != 0;
+#else
+  return false;
+#endif
+}
+
 const char* simd_name(Simd level) {
   switch (level) {
     case Simd::avx512:

@@ -13,6 +13,9 @@ Simd simd_level();
 // Whether the CPU has AVX-512 VNNI besides.
 bool has_vnni();
 
+// Whether this is a 64-bit ARM, all of which have NEON, and PYLATENT_SIMD is not scalar.
+bool has_neon();
+
 const char* simd_name(Simd level);
 
 // Calls the variant of a function for a SIMD level: avx512_<name>, avx2_<name> or scalar_<name>. Each is in a file that

@@ -18,6 +18,9 @@ Kernels kernels_of(int variant) {
 #ifdef PYLATENT_X86_SIMD
       sse2_kernels,   avx2_kernels, avx512_kernels, vnni_kernels,
 #endif
+#ifdef PYLATENT_NEON
+      neon_kernels,
+#endif
   };
   return kernels[variant]();
 }

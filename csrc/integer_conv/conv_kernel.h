@@ -66,5 +66,6 @@ Kernels sse2_kernels();
 Kernels avx2_kernels();
 Kernels avx512_kernels();
 Kernels vnni_kernels();  // AVX-512 with VNNI
+Kernels neon_kernels();  // 64-bit ARM
 
 }  // namespace pylatent::integers

@@ -19,6 +19,9 @@ std::vector<Variant> find_variants() {
   if (simd_level() >= Simd::avx512) found.push_back({"avx512", avx512_kernels()});
   if (simd_level() >= Simd::avx512 && has_vnni()) found.push_back({"avx512-vnni", vnni_kernels()});
 #endif
+#ifdef PYLATENT_NEON
+  if (has_neon()) found.push_back({"neon", neon_kernels()});
+#endif
   return found;
 }
 
