@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,13 @@ import torch
 from extras import needs_extra
 
 from pylatent import _native
+
+# torch.compile's cache does not tell vector widths apart: code of one ATEN_CPU_CAPABILITY computes half of the elements
+# under another.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    f"{tempfile.gettempdir()}/torchinductor_{os.getuid()}_{torch.backends.cpu.get_cpu_capability()}",
+)
 
 # Every emulated test runs once a schedule.
 SCHEDULES = int(os.environ.get("PYLATENT_SCHEDULES", "2"))
