@@ -86,6 +86,16 @@ def numbers(option: str, text: str | None) -> list[float] | None:
         raise misused(f"{option} must be numbers with commas between them, got {text}") from None
 
 
+def whole_numbers(option: str, text: str | None, count: int) -> tuple[int, ...] | None:
+    """`count` whole numbers above 0 of an option such as "64,128"; None where it is not given. Ends the command."""
+    values = numbers(option, text)
+    if values is None:
+        return None
+    if len(values) != count or any(value != int(value) or value < 1 for value in values):
+        raise misused(f"{option} must be {count} whole numbers above 0 with commas between them, got {text}")
+    return tuple(int(value) for value in values)
+
+
 def check_jobs(jobs: int, device: str, threads: int | None) -> None:
     """Ends the command where several processes make no sense with the other options."""
     if jobs > 1 and device != "cpu":

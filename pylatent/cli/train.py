@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pylatent.cli._check import check_name, numbers
+from pylatent.cli._check import check_name, numbers, whole_numbers
 from pylatent.cli._examples import examples
 from pylatent.cli._progress import progress
 from pylatent.cli._report import complain, failures_reported, misused, need_extra
@@ -79,7 +79,7 @@ def rd(
     if codec not in _CHANNELS:
         raise misused(f"--codec must be hyperprior, nested or residual, got {codec}")
     weights = numbers("--lambdas", lambdas)
-    shape = {"widths": _whole("--widths", widths, 3), "hyper": _whole("--hyper", hyper, 2)}
+    shape = {"widths": whole_numbers("--widths", widths, 3), "hyper": whole_numbers("--hyper", hyper, 2)}
     given_shape: dict[str, Any] = {name: value for name, value in shape.items() if value is not None}
     if given_shape and codec != "residual":
         raise misused(f"--{next(iter(given_shape))} is for --codec residual")
@@ -146,12 +146,3 @@ def rd(
         path = out / f"{name}.safetensors"
         zoo.save_codec(trained, path, name=name, card=card)
         complain(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")
-
-
-def _whole(option: str, text: str | None, count: int) -> tuple[int, ...] | None:
-    values = numbers(option, text)
-    if values is None:
-        return None
-    if len(values) != count or any(value != int(value) or value < 1 for value in values):
-        raise misused(f"{option} must be {count} whole numbers above 0 with commas between them, got {text}")
-    return tuple(int(value) for value in values)

@@ -1,8 +1,9 @@
 """A light receiver for a trained residual hyperprior: a second, cheaper synthesis of the same latents, for previews.
 
 It begins with the first modules of the full synthesis, as they are, and goes on with a narrow network of its own, which
-learns from the full one's pixels and from the originals. Encoder, rate and files stay as they are, so what it is given
-is computed once. Its weights are rounded to 8 bits in training already, with a scale for each output.
+starts as the rest of the full one, pruned (light_start.py), and learns from that one's pixels and from the originals.
+Encoder, rate and files stay as they are, so what it is given is computed once. Its weights are rounded to 8 bits in
+training already, with a scale for each output.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from pylatent.errors import ModelError
 from pylatent.evaluation.distortion import psnr
 from pylatent.layers.residual import ClippedResidualBlock
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
+from pylatent.train.light_start import start_as_pruned
 from pylatent.train.muon import Muon
 
 WEIGHT_LIMIT = 127  # of 8-bit weights
 _WARM_UP = 100
+_OBSERVED = 32  # examples that tell how to prune
 _MOST_QUALITIES = 256
 _EDGE = 1  # latents around a crop whose pixels are not judged: what lies beyond the crop would change them
 
@@ -40,21 +43,21 @@ _EDGE = 1  # latents around a crop whose pixels are not judged: what lies beyond
 class LightRecipe:
     """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock.
 
-    shared: modules of g_s that come first. widths: channels at 1/8 and 1/4 of the picture's sides; 0 at 1/4 for a
-    network that goes from 1/8 to pixels at once. blocks: residual blocks at either. qualities: how many each picture is
-    decoded at, spread over the model's. crop: side in latents. distil: the full synthesis's part in what is learned.
+    shared: modules of g_s that come first. widths: channels at 1/8 and 1/4 of the picture's sides, at most those of the
+    full synthesis. blocks: residual blocks at either; limits: of these. qualities: how many each picture is decoded at,
+    spread over the model's. crop: side in latents. distil: the full synthesis's part in what is learned.
     """
 
     shared: int = 2
-    widths: tuple[int, int] = (48, 32)
-    blocks: tuple[int, int] = (1, 1)
-    limits: tuple[float, float] = (16.0, 4.0)
-    qualities: int = 4
-    crop: int = 16
+    widths: tuple[int, int] = (64, 40)
+    blocks: tuple[int, int] = (0, 1)
+    limits: tuple[float, float] = (64.0, 16.0)
+    qualities: int = 3
+    crop: int = 12
     batch: int = 4
     steps: int = 20_000
     minutes: float | None = None
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 6e-4
     weight_decay: float = 0.02
     distil: float = 0.75
     seed: int = 0
@@ -86,15 +89,9 @@ def light_network(inputs: int, recipe: LightRecipe) -> nn.Sequential:
     (b, a), (blocks_b, blocks_a), (limit_b, limit_a) = recipe.widths, recipe.blocks, recipe.limits
     layers: list[nn.Module] = [nn.Conv2d(inputs, 4 * b, 1), nn.PixelShuffle(2)]
     layers += [ClippedResidualBlock(b, limit_b) for _ in range(blocks_b)]
-    if a:
-        layers += [nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)]
-        layers += [ClippedResidualBlock(a, limit_a) for _ in range(blocks_a)]
-    scale = 4 if a else 8
-    last = nn.Conv2d(a or b, 3 * scale**2, 3, padding=1)
-    assert last.bias is not None
-    with torch.no_grad():
-        last.bias.fill_(0.5)  # grey
-    network = nn.Sequential(*layers, last, nn.PixelShuffle(scale))
+    layers += [nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)]
+    layers += [ClippedResidualBlock(a, limit_a) for _ in range(blocks_a)]
+    network = nn.Sequential(*layers, nn.Conv2d(a, 48, 3, padding=1), nn.PixelShuffle(4))
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -128,12 +125,24 @@ def _example(codec: ResidualHyperprior, y: Tensor, quality: float, original: Ten
 
 
 class LightTrainer:
-    """One run: a network, its optimisers, and a checkpoint that it resumes from."""
+    """One run: a network, its optimisers, and a checkpoint that it resumes from.
 
-    def __init__(self, inputs: int, recipe: LightRecipe, checkpoint: Path | None = None) -> None:
-        torch.manual_seed(recipe.seed)
+    data: as `examples` gives them. Raises ValueError for widths above the full synthesis's, or if no example has
+    crop x crop latents.
+    """
+
+    def __init__(
+        self, codec: ResidualHyperprior, data: Sequence[Example], recipe: LightRecipe, checkpoint: Path | None = None
+    ) -> None:
         self.recipe, self.checkpoint = recipe, checkpoint
-        self.network = light_network(inputs, recipe)
+        self.data = [each for each in data if min(each.features.shape[1:]) >= recipe.crop]
+        if not self.data:
+            side = recipe.crop
+            raise ValueError(f"no picture has {side} x {side} latents; take smaller crops or larger pictures")
+        torch.manual_seed(recipe.seed)
+        self.network = light_network(self.data[0].features.shape[0], recipe)
+        some = self.data[:: -(-len(self.data) // _OBSERVED)]
+        start_as_pruned(self.network, list(codec.g_s)[recipe.shared :], (each.features[None].float() for each in some))
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d):
                 parametrize.register_parametrization(module, "weight", _Rounded())
@@ -156,21 +165,12 @@ class LightTrainer:
             return min(1.0, self.elapsed / (60 * self.recipe.minutes))
         return min(1.0, self.step / self.recipe.steps)
 
-    def run(
-        self, data: Sequence[Example], *, every: int = 1000, report: Callable[[LightTrainer], None] = lambda run: None
-    ) -> nn.Sequential:
-        """Train to the end; every `every` steps report and write the checkpoint. Returns the network, weights rounded.
-
-        Raises ValueError if no example has crop x crop latents.
-        """
-        large = [each for each in data if min(each.features.shape[1:]) >= self.recipe.crop]
-        if not large:
-            side = self.recipe.crop
-            raise ValueError(f"no picture has {side} x {side} latents; take smaller crops or larger pictures")
+    def run(self, *, every: int = 1000, report: Callable[[LightTrainer], None] = lambda run: None) -> nn.Sequential:
+        """Train to the end; every `every` steps report and write the checkpoint. Returns the rounded network."""
         generator = np.random.default_rng(self.recipe.seed + 1000 * self.step)
         while self.fraction < 1:
             started = time.process_time()
-            self._train_step([_crop(large, self.recipe.crop, generator) for _ in range(self.recipe.batch)])
+            self._train_step([_crop(self.data, self.recipe.crop, generator) for _ in range(self.recipe.batch)])
             self.elapsed += time.process_time() - started
             if self.step % every == 0 or self.fraction >= 1:
                 report(self)

@@ -28,7 +28,18 @@ def run(*arguments):
 
 
 def test_a_model_gets_one_and_previews_use_it(folder, capsys):
-    options = ("--model", "./base.safetensors", "-o", "made.safetensors", "--steps", "2", "--crop", "4")
+    options = (
+        "--model",
+        "./base.safetensors",
+        "-o",
+        "made.safetensors",
+        "--steps",
+        "2",
+        "--crop",
+        "4",
+        "--widths",
+        "5,4",
+    )
     assert run("train", "light", "photos", *options, "--validate", "photos") == 0
     said = capsys.readouterr().err
     assert "thousand products a pixel" in said
@@ -70,6 +81,11 @@ def test_models_without_one_say_so(folder, capsys):
     [
         (("--model", "./other.safetensors"), "must be a residual hyperprior whose pixels are defined in integers"),
         (("--model", "./base.safetensors", "--crop", "30"), "no picture below"),
+        (
+            ("--model", "./base.safetensors", "--crop", "4"),
+            "at most those of the full synthesis, 8 and 6, got 64 and 40",
+        ),
+        (("--model", "./base.safetensors", "--widths", "4"), "--widths must be 2 whole numbers"),
         (("--model", "./missing.safetensors"), "missing.safetensors"),
     ],
 )

@@ -14,7 +14,7 @@ from pylatent.codecs.light import LightReceiver
 from pylatent.errors import ModelError
 from pylatent.train.light import LightRecipe, examples, give_light, light_network, quantised
 
-RECIPE = LightRecipe(widths=(8, 6), qualities=2)
+RECIPE = LightRecipe(widths=(8, 6), blocks=(1, 1), qualities=2)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from pylatent.train.light import (
     give_light,
     light_network,
 )
+from pylatent.train.light_start import start_as_pruned
 
-RECIPE = LightRecipe(widths=(8, 6), qualities=2, crop=6, batch=2, steps=40, learning_rate=3e-3)
+RECIPE = LightRecipe(widths=(5, 4), blocks=(1, 1), qualities=2, crop=6, batch=2, steps=40, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +65,7 @@ def test_examples_are_what_the_codec_decodes(codec, pictures, data):
 def test_training_brings_it_near_the_full_synthesis(codec, data):
     def missed(steps):
         recipe = dataclasses.replace(RECIPE, steps=steps, distil=1.0)
-        light = give_light(codec, LightTrainer(10, recipe).run(data), data, recipe)
+        light = give_light(codec, LightTrainer(codec, data, recipe).run(), data, recipe)
         assert light.shared == 3
         total = 0.0
         for each in data:
@@ -78,7 +79,7 @@ def test_training_brings_it_near_the_full_synthesis(codec, data):
 
 
 def test_decibels_are_counted_against_the_originals(codec, pictures, data):
-    light = give_light(codec, LightTrainer(10, RECIPE).run(data), data, RECIPE)
+    light = give_light(codec, LightTrainer(codec, data, RECIPE).run(), data, RECIPE)
     lost = decibels_lost(codec, pictures, (1.0, 2.5))
     assert lost.keys() == {1.0, 2.5}
     total = 0.0
@@ -91,7 +92,7 @@ def test_decibels_are_counted_against_the_originals(codec, pictures, data):
 
 
 def test_weights_have_8_bits_and_the_integers_are_these(codec, data):
-    network = LightTrainer(10, RECIPE).run(data)
+    network = LightTrainer(codec, data, RECIPE).run()
     light = give_light(codec, network, data, RECIPE)
     convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
     assert len(light.layers) == len(convolutions) == 7
@@ -107,31 +108,52 @@ def test_weights_have_8_bits_and_the_integers_are_these(codec, data):
     torch.testing.assert_close(pixels, shown, rtol=0, atol=4 / 255)
 
 
-def test_a_run_that_was_cut_resumes(data, tmp_path):
+def test_a_run_that_was_cut_resumes(codec, data, tmp_path):
     path = tmp_path / "run.pt"
-    half = LightTrainer(10, dataclasses.replace(RECIPE, steps=3), path)
-    half.run(data)
-    resumed = LightTrainer(10, dataclasses.replace(RECIPE, steps=5), path)
+    half = LightTrainer(codec, data, dataclasses.replace(RECIPE, steps=3), path)
+    half.run()
+    resumed = LightTrainer(codec, data, dataclasses.replace(RECIPE, steps=5), path)
     assert (resumed.step, resumed.elapsed > 0) == (3, True)
     assert torch.equal(resumed.network[0].weight, half.network[0].weight)
-    resumed.run(data)
+    resumed.run()
     assert resumed.step == 5
 
 
-def test_networks_that_go_to_pixels_at_once_and_their_costs():
-    network = light_network(10, LightRecipe(widths=(8, 0), blocks=(1, 0)))
-    assert network(torch.zeros(1, 10, 2, 3)).shape == (1, 3, 32, 48)
+@torch.no_grad()
+def test_it_starts_as_the_full_synthesis(codec, data):
+    """Of the same widths it is that one, in another basis."""
+    recipe = LightRecipe(widths=(8, 6), blocks=(2, 1), limits=(1e4, 1e4))
+    network, rest = light_network(10, recipe), list(codec.g_s)[3:]
+    values = [data[0].features[None].float() / 8, data[3].features[None].float() / 8]
+    start_as_pruned(network, rest, values)
+    for each in values:
+        torch.testing.assert_close(network(each), torch.nn.Sequential(*rest)(each), rtol=1e-3, atol=1e-3)
 
 
-def test_what_cannot_be_trained(data):
+@torch.no_grad()
+def test_pruned_it_is_nearer_than_another(codec, data):
+    def missed(network):
+        return sum(float((network(each) - torch.nn.Sequential(*rest)(each)).square().mean()) for each in values)
+
+    recipe, rest = LightRecipe(widths=(5, 4), blocks=(1, 1)), list(codec.g_s)[3:]
+    network = light_network(10, recipe)
+    values = [each.features[None].float() for each in data]
+    before = missed(network)
+    start_as_pruned(network, rest, values)
+    assert missed(network) < 0.5 * before
+
+
+def test_what_cannot_be_trained(codec, data):
     with pytest.raises(ValueError, match="no picture has 20 x 20 latents"):
-        LightTrainer(10, dataclasses.replace(RECIPE, crop=20)).run(data)
+        LightTrainer(codec, data, dataclasses.replace(RECIPE, crop=20)).run()
+    with pytest.raises(ValueError, match="at most those of the full synthesis, 8 and 6, got 9 and 6"):
+        LightTrainer(codec, data, dataclasses.replace(RECIPE, widths=(9, 6)))
     with pytest.raises(ModelError, match="call `calibrate` before"):
         give_light(make_residual(), light_network(10, RECIPE), data, RECIPE)
 
 
 def test_products_are_counted_per_pixel(codec, data):
-    light = give_light(codec, LightTrainer(10, RECIPE).run(data), data, RECIPE)
+    light = give_light(codec, LightTrainer(codec, data, RECIPE).run(), data, RECIPE)
     shared = (12 * 10 * 9 + 2 * 10 * 10 * 9) / 256
-    own = 10 * 32 / 256 + (2 * 8 * 8 * 9 + 8 * 24) / 64 + (2 * 6 * 6 * 9 + 6 * 48 * 9) / 16
+    own = 10 * 20 / 256 + (2 * 5 * 5 * 9 + 5 * 16) / 64 + (2 * 4 * 4 * 9 + 4 * 48 * 9) / 16
     assert products_a_pixel(light.synthesis) == pytest.approx(shared + own)
