@@ -13,14 +13,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pylatent compress photos/ -o coded/ --quality 3 --jobs 4",
         "pylatent compress photo.png --target-bpp 0.3 --strict",
         "pylatent compress photo.png --refine 500             smaller, for more time",
+        "pylatent compress photo.png --verify                 with a checksum of the decoded pixels",
         "pylatent compress - -o - < photo.png > photo.lat",
     ),
     "decompress": (
         "pylatent decompress photo.lat                        photo.png beside it",
         "pylatent decompress coded/ -o decoded/ --format webp --skip-existing",
+        "pylatent decompress coded/ -o previews/ --fast",
     ),
     "compare": ("pylatent compare photo.png -o report.html",),
-    "info": ("pylatent info photo.lat", "pylatent info --json coded/"),
+    "info": ("pylatent info photo.lat", "pylatent info --json coded/", "pylatent info --check photo.lat"),
     "classify": (
         "pylatent classify cells/ --head head.safetensors -o labels.parquet",
         "pylatent classify photo.lat --head head.safetensors",

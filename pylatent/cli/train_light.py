@@ -20,11 +20,11 @@ def light(
     out: Annotated[Path, typer.Option("-o", "--out", help="Model file to write.")] = Path("light.safetensors"),
     validate: Annotated[Path | None, typer.Option(help="Folder of validation pictures.", exists=True)] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="File that a run that was cut resumes from.")] = None,
-    widths: Annotated[str, typer.Option(help="Channels at 1/8 and 1/4 of the sides, at most the model's.")] = "64,40",
+    widths: Annotated[str, typer.Option(help="Channels at 1/8 and 1/4 of the sides.")] = "48,44",
     steps: Annotated[int, typer.Option(min=1, help="Length of the training in steps.")] = 20_000,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Of the processor, instead of --steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Length by the clock, instead of --steps.")] = None,
     crop: Annotated[int, typer.Option(min=4, help="Side of the crops in latents, 16 pixels each.")] = 12,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate; it falls linearly to 0.")] = 6e-4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Peak rate; it falls linearly to 0.")] = 1.2e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and crops.")] = 0,
 ) -> None:
     """Train a light receiver: a second, cheaper synthesis for previews (`pylatent decompress --fast`).

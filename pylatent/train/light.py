@@ -1,7 +1,7 @@
 """A light receiver for a trained residual hyperprior: a second, cheaper synthesis of the same latents, for previews.
 
 It begins with the first modules of the full synthesis, as they are, and goes on with a narrow network of its own, which
-starts as the rest of the full one, pruned (light_start.py), and learns from that one's pixels and from the originals.
+starts as the rest of the full one, reduced (light_start.py), and learns from that one's pixels and from the originals.
 Encoder, rate and files stay as they are, so what it is given is computed once. Its weights are rounded to 8 bits in
 training already, with a scale for each output.
 """
@@ -29,35 +29,37 @@ from pylatent.errors import ModelError
 from pylatent.evaluation.distortion import psnr
 from pylatent.layers.residual import ClippedResidualBlock
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
-from pylatent.train.light_start import start_as_pruned
+from pylatent.train.light_start import Sample, start_from_full
 from pylatent.train.muon import Muon
 
 WEIGHT_LIMIT = 127  # of 8-bit weights
 _WARM_UP = 100
-_OBSERVED = 32  # examples that tell how to prune
+_BORDER = 2  # how many times as often as other places a crop begins at a border, less one
+_FITTED, _FITTED_SIDE = 48, 24  # examples that tell where to start, and the side of the part of each in latents
+_NOISE = 1e-4  # mean square that is added to `left`: below it decibels are no matter
 _MOST_QUALITIES = 256
-_EDGE = 1  # latents around a crop whose pixels are not judged: what lies beyond the crop would change them
+_EDGE = 16  # pixels around a crop that are not judged, since what lies beyond would change them
 
 
 @dataclass(frozen=True)
 class LightRecipe:
     """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock.
 
-    shared: modules of g_s that come first. widths: channels at 1/8 and 1/4 of the picture's sides, at most those of the
-    full synthesis. blocks: residual blocks at either; limits: of these. qualities: how many each picture is decoded at,
-    spread over the model's. crop: side in latents. distil: the full synthesis's part in what is learned.
+    shared: modules of g_s that come first. widths: channels at 1/8 and 1/4 of the picture's sides, there at most those
+    of the full synthesis. blocks: residual blocks at 1/4; limit: of these. qualities: how many each picture is decoded
+    at, spread over the model's. crop: side in latents. distil: the full synthesis's part in what is learned.
     """
 
     shared: int = 2
-    widths: tuple[int, int] = (64, 40)
-    blocks: tuple[int, int] = (0, 1)
-    limits: tuple[float, float] = (64.0, 16.0)
+    widths: tuple[int, int] = (48, 44)
+    blocks: int = 1
+    limit: float = 16.0
     qualities: int = 3
     crop: int = 12
     batch: int = 4
     steps: int = 20_000
     minutes: float | None = None
-    learning_rate: float = 6e-4
+    learning_rate: float = 1.2e-3
     weight_decay: float = 0.02
     distil: float = 0.75
     seed: int = 0
@@ -86,12 +88,16 @@ class _Rounded(nn.Module):
 
 def light_network(inputs: int, recipe: LightRecipe) -> nn.Sequential:
     """Features (B, inputs, h, w) -> pixels (B, 3, 16 h, 16 w), with random weights."""
-    (b, a), (blocks_b, blocks_a), (limit_b, limit_a) = recipe.widths, recipe.blocks, recipe.limits
-    layers: list[nn.Module] = [nn.Conv2d(inputs, 4 * b, 1), nn.PixelShuffle(2)]
-    layers += [ClippedResidualBlock(b, limit_b) for _ in range(blocks_b)]
-    layers += [nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)]
-    layers += [ClippedResidualBlock(a, limit_a) for _ in range(blocks_a)]
-    network = nn.Sequential(*layers, nn.Conv2d(a, 48, 3, padding=1), nn.PixelShuffle(4))
+    b, a = recipe.widths
+    network = nn.Sequential(
+        nn.Conv2d(inputs, 4 * b, 1),
+        nn.PixelShuffle(2),
+        nn.Conv2d(b, 4 * a, 1),
+        nn.PixelShuffle(2),
+        *(ClippedResidualBlock(a, recipe.limit) for _ in range(recipe.blocks)),
+        nn.Conv2d(a, 48, 3, padding=1),
+        nn.PixelShuffle(4),
+    )
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -141,8 +147,8 @@ class LightTrainer:
             raise ValueError(f"no picture has {side} x {side} latents; take smaller crops or larger pictures")
         torch.manual_seed(recipe.seed)
         self.network = light_network(self.data[0].features.shape[0], recipe)
-        some = self.data[:: -(-len(self.data) // _OBSERVED)]
-        start_as_pruned(self.network, list(codec.g_s)[recipe.shared :], (each.features[None].float() for each in some))
+        some = self.data[:: -(-len(self.data) // _FITTED)]
+        start_from_full(self.network, list(codec.g_s)[recipe.shared :], [_sample(each, recipe) for each in some])
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d):
                 parametrize.register_parametrization(module, "weight", _Rounded())
@@ -169,16 +175,16 @@ class LightTrainer:
         """Train to the end; every `every` steps report and write the checkpoint. Returns the rounded network."""
         generator = np.random.default_rng(self.recipe.seed + 1000 * self.step)
         while self.fraction < 1:
-            started = time.process_time()
+            started = time.monotonic()
             self._train_step([_crop(self.data, self.recipe.crop, generator) for _ in range(self.recipe.batch)])
-            self.elapsed += time.process_time() - started
+            self.elapsed += time.monotonic() - started
             if self.step % every == 0 or self.fraction >= 1:
                 report(self)
                 self.save()
         return quantised(self.network)
 
-    def _train_step(self, crops: list[Example]) -> None:
-        recipe = self.recipe
+    def _train_step(self, drawn: list[tuple[Example, Tensor]]) -> None:
+        recipe, crops = self.recipe, [crop for crop, _ in drawn]
         rate = recipe.learning_rate * (1 - self.fraction) * min(1.0, (self.step + 1) / _WARM_UP)
         for optimizer in (self.muon, self.adam):
             optimizer.param_groups[0]["lr"] = rate
@@ -186,17 +192,18 @@ class LightTrainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16(torch.device("cpu"))):
             pixels = self.network(features)
         original, full = (torch.stack(each) for each in ([c.original for c in crops], [c.full for c in crops]))
-        pixels, original, full = (_inner(each.float()) for each in (pixels, original / 255, full / 255))
+        pixels, original, full = pixels.float(), original / 255, full / 255
+        judged = torch.stack([part for _, part in drawn])
         target = full.lerp(original, 1 - recipe.distil)
         left = torch.tensor([crop.left for crop in crops])
         bins = torch.tensor([int(crop.quality) for crop in crops])
         with torch.no_grad():
-            for number, ratio in zip(bins, (pixels - full).square().mean((1, 2, 3)) / left, strict=True):
+            for number, ratio in zip(bins, ((pixels - full).square() * judged).mean((1, 2, 3)) / left, strict=True):
                 known = self.missed[number]
                 self.missed[number] = known.lerp(ratio, 0.01) if known > 0 else ratio
         # The gradient of the mean of pictures' decibels.
-        weight = 1 / (left * (1 + self.missed[bins]))
-        ((pixels - target).square().mean((1, 2, 3)) * weight).mean().backward()
+        weight = 1 / ((left + _NOISE) * (1 + self.missed[bins]))
+        (((pixels - target).square() * judged).mean((1, 2, 3)) * weight).mean().backward()
         for optimizer in (self.muon, self.adam):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -210,19 +217,35 @@ class LightTrainer:
             write_checkpoint(self.checkpoint, state)
 
 
-def _inner(pixels: Tensor) -> Tensor:
-    """What is judged."""
-    edge = 16 * _EDGE
-    return pixels[..., edge:-edge, edge:-edge]
+def _sample(example: Example, recipe: LightRecipe) -> Sample:
+    """The middle of an example, and what is wanted of it."""
+    height, width = (min(side, _FITTED_SIDE) for side in example.features.shape[1:])
+    top, left = (example.features.shape[1] - height) // 2, (example.features.shape[2] - width) // 2
+    pixels = (..., slice(16 * top, 16 * (top + height)), slice(16 * left, 16 * (left + width)))
+    wanted = (example.full[pixels] / 255).lerp(example.original[pixels] / 255, 1 - recipe.distil)
+    features = example.features[:, top : top + height, left : left + width].float()
+    return Sample(features[None], wanted[None], 1 / (example.left + _NOISE))
 
 
-def _crop(data: Sequence[Example], side: int, generator: np.random.Generator) -> Example:
-    """A random place of one of the examples."""
+def _crop(data: Sequence[Example], side: int, generator: np.random.Generator) -> tuple[Example, Tensor]:
+    """A place of one of the examples, more often at the picture's border than elsewhere; and which of its pixels are
+    judged, (1, 16 side, 16 side) of mean 1. At the picture's own border all are: there the network pads, too."""
     example = data[int(generator.integers(len(data)))]
-    top, left = (int(generator.integers(length - side + 1)) for length in example.features.shape[1:])
+    judged = torch.ones(1, 16 * side, 16 * side)
+    places = []
+    for axis, length in enumerate(example.features.shape[1:], 1):
+        last = length - side
+        place = min(max(int(generator.integers(-_BORDER, last + _BORDER + 1)), 0), last)
+        if place > 0:
+            judged.narrow(axis, 0, _EDGE).zero_()
+        if place < last:
+            judged.narrow(axis, 16 * side - _EDGE, _EDGE).zero_()
+        places.append(place)
+    top, left = places
     pixels = (..., slice(16 * top, 16 * (top + side)), slice(16 * left, 16 * (left + side)))
     features = example.features[:, top : top + side, left : left + side]
-    return replace(example, features=features, original=example.original[pixels], full=example.full[pixels])
+    crop = replace(example, features=features, original=example.original[pixels], full=example.full[pixels])
+    return crop, judged / judged.mean()
 
 
 def quantised(network: nn.Sequential) -> nn.Sequential:

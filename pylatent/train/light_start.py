@@ -1,14 +1,17 @@
-"""Where a light receiver's own network starts: as what the full synthesis computes, pruned to its widths.
+"""Where a light receiver's own network starts: as what the full synthesis computes, reduced to its widths.
 
-The channels at 1/8 and 1/4 of the sides are replaced by fewer combinations of them, those that lose least of what the
-next layer makes of them; residual blocks keep the hidden channels that contribute most, those of several blocks in one.
+    features ─ 1x1, shuffle, 1x1, shuffle ─► values at 1/4 of the sides ─ residual blocks ─ 3x3 ─► pixels
+
+Channels at 1/4 are replaced by fewer combinations of them, those that lose least of what the last convolution makes of
+them. The two 1x1 convolutions become the linear map that comes nearest to all that the full synthesis does up to there,
+blocks at 1/8 included; the blocks keep the hidden channels that contribute most; the last convolution is fitted to the
+pixels that are wanted. No step of this is iterative.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -16,89 +19,69 @@ from torch import Tensor, nn
 
 from pylatent.layers.residual import ClippedResidualBlock
 
+_RIDGE = 1e-6  # in parts of the mean square
+_EDGE = 1  # latents around a crop that are not fitted: what lies beyond the crop would change them
 
-@dataclass
-class _Stage:
-    """One resolution of the full synthesis: blocks, and the convolution that follows them. moment: (C, C) of that one's
-    inputs; energies: mean squares of each block's hidden channels."""
 
-    blocks: list[ClippedResidualBlock]
-    following: nn.Conv2d
-    moment: Tensor
-    energies: list[Tensor]
+@dataclass(frozen=True)
+class Sample:
+    """features (1, C, h, w), the pixels that are wanted of them (1, 3, 16 h, 16 w), and how much they count."""
+
+    features: Tensor
+    pixels: Tensor
+    weight: float
 
 
 @torch.no_grad()
-def start_as_pruned(network: nn.Sequential, rest: Sequence[nn.Module], features: Iterable[Tensor]) -> None:
+def start_from_full(network: nn.Sequential, rest: Sequence[nn.Module], samples: Sequence[Sample]) -> None:
     """Sets a network of `light_network` from the full synthesis's modules that it stands for.
 
-    features: batches of what these are given (B, C, h, w). Raises ValueError if it is wider than they are.
+    Raises ValueError if it is wider than they are.
     """
-    up, *stages = _observed(rest, features)
-    modules = list(network)
-    places = [number for number, module in enumerate(modules) if isinstance(module, nn.Conv2d)]
-    first, second, last = (module for module in modules if isinstance(module, nn.Conv2d))
-    middle, fine = stages
-    for own, stage in ((first, middle), (second, fine)):
-        if own.out_channels // 4 > stage.following.in_channels:
-            raise ValueError(
-                f"`widths` must be at most those of the full synthesis, {middle.following.in_channels} and "
-                f"{fine.following.in_channels}, got {first.out_channels // 4} and {second.out_channels // 4}"
-            )
-    take8, give8 = _reduced(middle, first.out_channels // 4)
-    take4, give4 = _reduced(fine, second.out_channels // 4)
-    for own, theirs, take, give in (
-        (first, up.following, take8, torch.eye(first.in_channels)),
-        (second, middle.following, take4, give8),
-    ):
-        weight = theirs.weight.flatten(1).view(-1, 4, theirs.in_channels)
-        own.weight.copy_(torch.einsum("rc,cki,ij->rkj", take, weight, give).flatten(0, 1)[:, :, None, None])
-        _bias(own).copy_((take @ _bias(theirs).view(-1, 4)).flatten())
-    last.weight.copy_(torch.einsum("oikl,ir->orkl", fine.following.weight, give4))
-    _bias(last).copy_(_bias(fine.following))
-    pruned = ((middle, take8, give8), (fine, take4, give4))
-    for (start, end), (stage, take, give) in zip(pairwise(places), pruned, strict=True):
-        blocks = [module for module in modules[start:end] if isinstance(module, ClippedResidualBlock)]
-        _prune_blocks(blocks, stage, take, give)
+    shuffles = [number for number, module in enumerate(rest) if isinstance(module, nn.PixelShuffle)]
+    front = nn.Sequential(*rest[: shuffles[1] + 1])
+    blocks = [module for module in rest[shuffles[1] + 1 :] if isinstance(module, ClippedResidualBlock)]
+    theirs = rest[shuffles[2] - 1]
+    assert isinstance(theirs, nn.Conv2d)
+    first, second, last = (module for module in network if isinstance(module, nn.Conv2d))
+    channels, rank = last.in_channels, first.out_channels // 4
+    if channels > theirs.in_channels:
+        raise ValueError(
+            f"`widths` must be at most {theirs.in_channels} at 1/4 of the sides, as the full synthesis, got {channels}"
+        )
+    moment, energies = _observed(front, blocks, samples)
+    seen = torch.einsum("oikl,ojkl->ij", theirs.weight, theirs.weight)
+    take, give = _reduced(moment, seen, channels)
+    _fit_front(first, second, rank, front, take, (give.T @ seen @ give).diagonal(), samples)
+    own = [module for module in network if isinstance(module, ClippedResidualBlock)]
+    for number, block in enumerate(own):
+        part = slice(number * len(blocks) // len(own), (number + 1) * len(blocks) // len(own))
+        _prune(block, blocks[part], energies[part], take, give)
+    _fit_last(network, last, samples)
 
 
-def _bias(convolution: nn.Conv2d) -> Tensor:
-    assert convolution.bias is not None
-    return convolution.bias
+def _observed(
+    front: nn.Sequential, blocks: Sequence[ClippedResidualBlock], samples: Sequence[Sample]
+) -> tuple[Tensor, list[Tensor]]:
+    """The moment (C, C) of the last convolution's inputs; mean squares of each block's hidden channels."""
+    moments: list[Tensor] = []
+    energies: list[list[Tensor]] = [[] for _ in blocks]
+    for sample in samples:
+        values = front(sample.features)
+        for block, energy in zip(blocks, energies, strict=True):
+            energy.append(F.leaky_relu(block.conv1(values), 0.01).square().mean((0, 2, 3)))
+            values = block(values)
+        flat = _inner(values, 4)
+        moments.append(flat @ flat.T / flat.shape[1])
+    return torch.stack(moments).mean(0), [torch.stack(energy).mean(0) for energy in energies]
 
 
-def _observed(rest: Sequence[nn.Module], features: Iterable[Tensor]) -> list[_Stage]:
-    """The stages of modules, with what their values are."""
-    stages: list[_Stage] = []
-    for count, values in enumerate(features):
-        number = 0
-        blocks: list[ClippedResidualBlock] = []
-        energies: list[Tensor] = []
-        for module in rest:
-            if isinstance(module, ClippedResidualBlock):
-                blocks.append(module)
-                energies.append(F.leaky_relu(module.conv1(values), 0.01).square().mean((0, 2, 3)))
-            elif isinstance(module, nn.Conv2d):
-                flat = values.transpose(0, 1).flatten(1)
-                moment = flat @ flat.T / flat.shape[1]
-                if count == 0:
-                    stages.append(_Stage(blocks, module, moment, energies))
-                else:
-                    stages[number].moment += moment
-                    stages[number].energies = [a + b for a, b in zip(stages[number].energies, energies, strict=True)]
-                number, blocks, energies = number + 1, [], []
-            values = module(values)
-    return stages
-
-
-def _reduced(stage: _Stage, rank: int) -> tuple[Tensor, Tensor]:
-    """(rank, C) and (C, rank): to `rank` combinations of channels and back, with the least error of what follows."""
-    weight = stage.following.weight.double()
-    seen = torch.einsum("oikl,ojkl->ij", weight, weight)
-    moment = stage.moment.double() / stage.moment.diagonal().mean()
-    moment = moment + 1e-6 * torch.eye(len(moment))
-    root, of_weights = (_power(matrix, 0.5) for matrix in (moment, seen))
-    _, _, directions = torch.linalg.svd(of_weights @ root)
+def _reduced(moment: Tensor, seen: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """(rank, C) and (C, rank): to `rank` combinations of channels and back. seen (C, C): what errors of them cost."""
+    moment = moment.double() / moment.diagonal().mean()
+    moment = moment + _RIDGE * torch.eye(len(moment))
+    root = _power(moment, 0.5)
+    _, _, directions = torch.linalg.svd(_power(seen.double(), 0.5) @ root)
     kept = directions[:rank].T
     return (kept.T @ _power(moment, -0.5)).float(), (root @ kept).float()
 
@@ -109,18 +92,95 @@ def _power(matrix: Tensor, exponent: float) -> Tensor:
     return vectors * values.clamp_min(1e-12).pow(exponent) @ vectors.T
 
 
-def _prune_blocks(own: Sequence[ClippedResidualBlock], stage: _Stage, take: Tensor, give: Tensor) -> None:
-    """Each block gets the hidden channels that contribute most, of those that it stands for."""
-    for number, block in enumerate(own):
-        part = range(number * len(stage.blocks) // len(own), (number + 1) * len(stage.blocks) // len(own))
-        theirs = [stage.blocks[place] for place in part]
-        into = torch.cat([each.conv1.weight for each in theirs])
-        out_of = torch.cat([each.conv2.weight for each in theirs], 1)
-        offsets = torch.cat([_bias(each.conv1) for each in theirs])
-        out_of = torch.einsum("rc,chkl->rhkl", take, out_of)
-        score = torch.cat([stage.energies[place] for place in part]) * out_of.square().sum((0, 2, 3))
-        kept = score.topk(block.conv1.out_channels).indices.sort().values
-        block.conv1.weight.copy_(torch.einsum("hckl,cr->hrkl", into[kept], give))
-        _bias(block.conv1).copy_(offsets[kept])
-        block.conv2.weight.copy_(out_of[:, kept])
-        _bias(block.conv2).copy_(take @ torch.stack([_bias(each.conv2) for each in theirs]).sum(0))
+def _fit_front(
+    first: nn.Conv2d,
+    second: nn.Conv2d,
+    rank: int,
+    front: nn.Sequential,
+    take: Tensor,
+    costs: Tensor,
+    samples: Sequence[Sample],
+) -> None:
+    """The two 1x1 convolutions: the best linear map from features to what `front` makes of them, of limited rank.
+
+    costs: (channels,) what squared errors of the result cost.
+    """
+    channels, inputs = len(take), first.in_channels
+
+    def pairs() -> Iterable[tuple[Tensor, Tensor, float]]:
+        for sample in samples:
+            values = torch.einsum("rc,bchw->brhw", take, front(sample.features))
+            wanted = F.pixel_unshuffle(F.pixel_unshuffle(values, 2), 2)
+            yield _inner(sample.features, 1), _inner(wanted, 1), sample.weight
+
+    map_, moment = _least_squares(pairs())
+    inputs += 1  # the last is the constant 1
+    map_ = map_.view(channels, 4, 4, inputs)  # channel, place at 1/4 within 1/8, place at 1/8 within 1/16
+    root = _power(moment / moment[-1, -1], 0.5)
+    importance = costs.double().clamp_min(1e-12).sqrt()[:, None, None, None]
+    matrix = ((map_ * importance).transpose(0, 1) @ root).reshape(4 * channels, 4 * inputs)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    rank = min(rank, len(values))
+    halves = values[:rank].sqrt()
+    into = (right[:rank] * halves[:, None]).view(rank, 4, inputs) @ torch.linalg.inv(root)
+    out_of = (left[:, :rank] * halves).view(4, channels, rank) / importance.view(1, -1, 1)
+    for parameter in (*first.parameters(), *second.parameters()):
+        parameter.zero_()
+    first.weight[: 4 * rank, :, 0, 0] = into[..., :-1].reshape(4 * rank, -1).float()
+    _bias(first)[: 4 * rank] = into[..., -1].flatten().float()
+    second.weight[:, :rank, 0, 0] = out_of.transpose(0, 1).reshape(-1, rank).float()
+
+
+def _prune(
+    own: ClippedResidualBlock,
+    blocks: Sequence[ClippedResidualBlock],
+    energies: Sequence[Tensor],
+    take: Tensor,
+    give: Tensor,
+) -> None:
+    """A block gets the hidden channels that contribute most, of those that it stands for."""
+    into = torch.cat([each.conv1.weight for each in blocks])
+    offsets = torch.cat([_bias(each.conv1) for each in blocks])
+    out_of = torch.einsum("rc,chkl->rhkl", take, torch.cat([each.conv2.weight for each in blocks], 1))
+    score = torch.cat(list(energies)) * out_of.square().sum((0, 2, 3))
+    kept = score.topk(own.conv1.out_channels).indices.sort().values
+    own.conv1.weight.copy_(torch.einsum("hckl,cr->hrkl", into[kept], give))
+    _bias(own.conv1).copy_(offsets[kept])
+    own.conv2.weight.copy_(out_of[:, kept])
+    _bias(own.conv2).copy_(take @ torch.stack([_bias(each.conv2) for each in blocks]).sum(0))
+
+
+def _fit_last(network: nn.Sequential, last: nn.Conv2d, samples: Sequence[Sample]) -> None:
+    before = network[:-2]
+
+    def pairs() -> Iterable[tuple[Tensor, Tensor, float]]:
+        for sample in samples:
+            values = before(sample.features)
+            taps = F.unfold(values, 3, padding=1).view(1, -1, *values.shape[2:])
+            yield _inner(taps, 4), _inner(F.pixel_unshuffle(sample.pixels, 4), 4), sample.weight
+
+    map_, _ = _least_squares(pairs())
+    last.weight.copy_(map_[:, :-1].reshape(last.weight.shape))
+    _bias(last).copy_(map_[:, -1])
+
+
+def _least_squares(pairs: Iterable[tuple[Tensor, Tensor, float]]) -> tuple[Tensor, Tensor]:
+    """The affine map (outputs, inputs + 1) from inputs (inputs, N) to outputs (outputs, N), and the inputs' moment."""
+    moment = cross = torch.zeros((), dtype=torch.float64)
+    for inputs, outputs, weight in pairs:
+        inputs = F.pad(inputs, (0, 0, 0, 1), value=1.0)
+        moment = moment + weight * (inputs @ inputs.T).double()
+        cross = cross + weight * (outputs @ inputs.T).double()
+    ridge = _RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
+    return torch.linalg.solve(moment + ridge, cross.T).T, moment
+
+
+def _inner(values: Tensor, scale: int) -> Tensor:
+    """(1, C, scale h, scale w) -> (C, N), without the edge."""
+    edge = _EDGE * scale
+    return values[0, :, edge:-edge, edge:-edge].flatten(1)
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias

@@ -83,7 +83,7 @@ def test_models_without_one_say_so(folder, capsys):
         (("--model", "./base.safetensors", "--crop", "30"), "no picture below"),
         (
             ("--model", "./base.safetensors", "--crop", "4"),
-            "at most those of the full synthesis, 8 and 6, got 64 and 40",
+            "at most 6 at 1/4 of the sides, as the full synthesis, got 44",
         ),
         (("--model", "./base.safetensors", "--widths", "4"), "--widths must be 2 whole numbers"),
         (("--model", "./missing.safetensors"), "missing.safetensors"),

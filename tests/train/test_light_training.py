@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from small_codec import make_residual, picture
+from torch import nn
 
 from pylatent.codecs.light import products_a_pixel
 from pylatent.errors import ModelError
 from pylatent.evaluation import psnr
+from pylatent.layers.residual import ClippedResidualBlock
+from pylatent.train import light as light_training
 from pylatent.train.light import (
     LightRecipe,
     LightTrainer,
@@ -17,9 +21,9 @@ from pylatent.train.light import (
     give_light,
     light_network,
 )
-from pylatent.train.light_start import start_as_pruned
+from pylatent.train.light_start import Sample, start_from_full
 
-RECIPE = LightRecipe(widths=(5, 4), blocks=(1, 1), qualities=2, crop=6, batch=2, steps=40, learning_rate=3e-3)
+RECIPE = LightRecipe(widths=(5, 4), qualities=2, crop=6, batch=2, steps=40, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,8 +78,8 @@ def test_training_brings_it_near_the_full_synthesis(codec, data):
             total += float((shown.float() - each.full.float()).square().mean())
         return total
 
-    before, after = missed(1), missed(300)
-    assert after < 0.5 * before, (before, after)
+    before, after = missed(1), missed(400)
+    assert after < 0.85 * before, (before, after)
 
 
 def test_decibels_are_counted_against_the_originals(codec, pictures, data):
@@ -95,7 +99,7 @@ def test_weights_have_8_bits_and_the_integers_are_these(codec, data):
     network = LightTrainer(codec, data, RECIPE).run()
     light = give_light(codec, network, data, RECIPE)
     convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
-    assert len(light.layers) == len(convolutions) == 7
+    assert len(light.layers) == len(convolutions) == 5
     for layer, convolution in zip(light.layers, convolutions, strict=True):
         weight = convolution.weight.detach()
         scale = weight.abs().amax((1, 2, 3), keepdim=True) / 127
@@ -106,6 +110,25 @@ def test_weights_have_8_bits_and_the_integers_are_these(codec, data):
     stream = codec.compress(data[0].original[None].float() / 255, data[0].quality)
     pixels = codec.decompress_bytes(stream, receiver="light")[0].float() / 255
     torch.testing.assert_close(pixels, shown, rtol=0, atol=4 / 255)
+
+
+def test_crops_are_judged_up_to_the_borders_of_the_picture(data):
+    generator, seen = np.random.default_rng(0), set()
+    for _ in range(800):
+        crop, judged = light_training._crop(data[:1], 4, generator)
+        top, left = next(
+            (y, x)
+            for y in range(3)
+            for x in range(5)
+            if torch.equal(data[0].features[:, y : y + 4, x : x + 4], crop.features)
+        )
+        expected = torch.zeros(64, 64)
+        expected[0 if top == 0 else 16 : 64 if top == 2 else 48, 0 if left == 0 else 16 : 64 if left == 4 else 48] = 1
+        assert torch.equal((judged[0] > 0).float(), expected)
+        assert float(judged.mean()) == pytest.approx(1)
+        assert torch.equal(crop.full, data[0].full[:, 16 * top : 16 * top + 64, 16 * left : 16 * left + 64])
+        seen.add((top, left))
+    assert len(seen) == 15
 
 
 def test_a_run_that_was_cut_resumes(codec, data, tmp_path):
@@ -120,34 +143,38 @@ def test_a_run_that_was_cut_resumes(codec, data, tmp_path):
 
 
 @torch.no_grad()
-def test_it_starts_as_the_full_synthesis(codec, data):
-    """Of the same widths it is that one, in another basis."""
-    recipe = LightRecipe(widths=(8, 6), blocks=(2, 1), limits=(1e4, 1e4))
-    network, rest = light_network(10, recipe), list(codec.g_s)[3:]
-    values = [data[0].features[None].float() / 8, data[3].features[None].float() / 8]
-    start_as_pruned(network, rest, values)
+def test_where_nothing_is_left_out_it_starts_as_the_full_synthesis():
+    torch.manual_seed(0)
+    recipe = LightRecipe(widths=(40, 6), limit=1e4)
+    front = nn.Conv2d(10, 32, 1), nn.PixelShuffle(2), nn.Conv2d(8, 24, 1), nn.PixelShuffle(2)
+    full = nn.Sequential(*front, ClippedResidualBlock(6, 1e4), nn.Conv2d(6, 48, 3, padding=1), nn.PixelShuffle(4))
+    full[4].conv2.weight.mul_(20)
+    values = [torch.randn(1, 10, 9, 11) for _ in range(3)]
+    network = light_network(10, recipe)
+    start_from_full(network, list(full), [Sample(each, full(each), 1.0) for each in values])
     for each in values:
-        torch.testing.assert_close(network(each), torch.nn.Sequential(*rest)(each), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(network(each), full(each), rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()
-def test_pruned_it_is_nearer_than_another(codec, data):
+def test_it_starts_nearer_than_at_random(codec, data):
     def missed(network):
-        return sum(float((network(each) - torch.nn.Sequential(*rest)(each)).square().mean()) for each in values)
+        return sum(float((network(each.features) - each.pixels).square().mean()) for each in samples)
 
-    recipe, rest = LightRecipe(widths=(5, 4), blocks=(1, 1)), list(codec.g_s)[3:]
-    network = light_network(10, recipe)
+    rest = list(codec.g_s)[3:]
     values = [each.features[None].float() for each in data]
+    samples = [Sample(each, nn.Sequential(*rest)(each), 1.0) for each in values]
+    network = light_network(10, LightRecipe(widths=(5, 4)))
     before = missed(network)
-    start_as_pruned(network, rest, values)
-    assert missed(network) < 0.5 * before
+    start_from_full(network, rest, samples)
+    assert missed(network) < 0.3 * before
 
 
 def test_what_cannot_be_trained(codec, data):
     with pytest.raises(ValueError, match="no picture has 20 x 20 latents"):
         LightTrainer(codec, data, dataclasses.replace(RECIPE, crop=20)).run()
-    with pytest.raises(ValueError, match="at most those of the full synthesis, 8 and 6, got 9 and 6"):
-        LightTrainer(codec, data, dataclasses.replace(RECIPE, widths=(9, 6)))
+    with pytest.raises(ValueError, match="at most 6 at 1/4 of the sides, as the full synthesis, got 7"):
+        LightTrainer(codec, data, dataclasses.replace(RECIPE, widths=(9, 7)))
     with pytest.raises(ModelError, match="call `calibrate` before"):
         give_light(make_residual(), light_network(10, RECIPE), data, RECIPE)
 
@@ -155,5 +182,5 @@ def test_what_cannot_be_trained(codec, data):
 def test_products_are_counted_per_pixel(codec, data):
     light = give_light(codec, LightTrainer(codec, data, RECIPE).run(), data, RECIPE)
     shared = (12 * 10 * 9 + 2 * 10 * 10 * 9) / 256
-    own = 10 * 20 / 256 + (2 * 5 * 5 * 9 + 5 * 16) / 64 + (2 * 4 * 4 * 9 + 4 * 48 * 9) / 16
+    own = 10 * 20 / 256 + 5 * 16 / 64 + (2 * 4 * 4 * 9 + 4 * 48 * 9) / 16
     assert products_a_pixel(light.synthesis) == pytest.approx(shared + own)
