@@ -30,7 +30,7 @@ def order(count: int, *, seed: int | None = None, part: tuple[int, int] = (0, 1)
 
 
 def by_size(sized: Iterable[tuple[Item, Hashable]], batch: int) -> Iterator[list[Item]]:
-    """Items, given with the sizes of their pictures (or what else they share), up to `batch` of one together, in order.
+    """Items, given with their pictures' sizes (or what else they share), up to `batch` of one together, about in order.
 
     A batch that others have outrun for long comes incomplete, as do the last ones.
     """
