@@ -75,7 +75,7 @@ def build(report: Report, deadline: Deadline) -> Row:
     return {
         "device": properties.name,
         "multiprocessors": properties.multi_processor_count,
-        "l2_bytes": properties.L2_cache_size,
+        "l2_bytes": getattr(properties, "L2_cache_size", None),
         "cuda": torch.version.cuda,
         "tf32": _native.tf32_allowed(),
     }

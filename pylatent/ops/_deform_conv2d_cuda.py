@@ -25,6 +25,7 @@ from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 _LEAST_TILE = 64  # pixels, of which a tile has a multiple
+_L2_BYTES = 40 << 20  # an A100's, where torch does not say (before 2.6)
 
 
 def forward(
@@ -135,7 +136,9 @@ def _pointer(tensor: Tensor | None) -> int:
 @cache
 def _tile_bytes(device: torch.device) -> int:
     """Of columns: half of the L2 cache, beside what they are made from."""
-    return torch.cuda.get_device_properties(device).L2_cache_size // 2 if device.type == "cuda" else 1 << 20
+    if device.type != "cuda":
+        return 1 << 20
+    return getattr(torch.cuda.get_device_properties(device), "L2_cache_size", _L2_BYTES) // 2
 
 
 class _Call:
