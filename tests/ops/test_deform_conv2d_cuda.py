@@ -217,6 +217,12 @@ def test_only_what_is_needed(device, channels_last):
         assert_close(grads[name], reference[name], case.mode, name)
 
 
+def test_weight_without_offset(device):
+    """The columns are made where nothing else needs the corners."""
+    case = Case(device, torch.float32, channels=8, outputs=8, size=(4, 5))
+    case.check_gradients(["input", "weight"])
+
+
 def test_float64_runs_the_reference(device):
     case = Case(device, torch.float64, channels=4, outputs=4, size=(4, 4))
     case.tensors = [t.double() for t in case.tensors]

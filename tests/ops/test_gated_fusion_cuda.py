@@ -126,6 +126,14 @@ def test_products_apart_without_biases(device, layout, monkeypatch):
         assert out.is_contiguous(memory_format=LAYOUTS[layout])
 
 
+@pytest.mark.parametrize("products", ["bf16"], indirect=True)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gate_in_several_turns(device, one_multiprocessor, products, layout, monkeypatch):
+    """More elements than the threads of 16 blocks take at once."""
+    monkeypatch.setattr(_gated_fusion_cuda, "products_apart", lambda *_: True)
+    check(device, products, layout, (1, 8, 8, 40, 32, 32), gradients=False)
+
+
 # Pixels, channels, whether torch should compute the products, and whether it should in a graph.
 WAYS = [
     (torch.bfloat16, False, 196, 192, False, False),
