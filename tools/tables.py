@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from integer_table import integer_section
 from pages import table, with_section
 
 ROOT = Path(__file__).parents[1]
@@ -321,7 +322,12 @@ def _count(number: int, what: str) -> str:
 
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     ROOT / "README.md": {"summary": summary_section},
-    DOCS / "measurements.md": {"rd": rd_section, "speed": speed_section, "operators": operators_section},
+    DOCS / "measurements.md": {
+        "rd": rd_section,
+        "speed": speed_section,
+        "integers": integer_section,
+        "operators": operators_section,
+    },
     DOCS / "refinement.md": {
         "methods": refinement_methods_section,
         "pictures": refinement_pictures_section,
