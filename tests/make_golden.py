@@ -4,7 +4,8 @@
 
 Written to data/golden/MODEL: per case NAME.lat and, for the small ones, NAME.png (the 8-bit pixels), and latents.json
 (SHA-256 of the quantised latents, which every machine computes exactly). Where pixels are defined in integers, too,
-pixels.json holds their SHA-256. Those of a released model are never made anew.
+pixels.json holds their SHA-256, and light.json that of the light receiver's where there is one. Those of a released
+model are never made anew.
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ def decode(path: Path) -> tuple[str, torch.Tensor]:
         return digest(latents), codec.synthesize_bytes(latents)[0]
 
 
+def digest_of_light(path: Path) -> str:
+    """SHA-256 of a golden file's pixels as the light receiver shows them."""
+    file = LatFile.read(path)
+    codec = zoo.find(file.model, file.model_hash)
+    return digest_of_pixels(codec.decompress_bytes([file.stream], receiver="light")[0])
+
+
 def main() -> None:
     codec = zoo.load(sys.argv[1] if len(sys.argv) > 1 else "default")
     folder = GOLDEN / codec.name
@@ -74,6 +82,9 @@ def main() -> None:
     shown[photo.stem] = digest_of_pixels(pixels)
     if codec.defines_pixels:
         (folder / "pixels.json").write_text(json.dumps(shown, indent=1) + "\n")
+    if codec.light is not None:
+        light = {path.stem: digest_of_light(path) for path in sorted(folder.glob("*.lat"))}
+        (folder / "light.json").write_text(json.dumps(light, indent=1) + "\n")
     (folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
     print(f"{folder}: {len(digests)} files, {sum(path.stat().st_size for path in folder.iterdir())} bytes")
 
