@@ -59,7 +59,7 @@ def import_checkpoint(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A checkpoint of CompressAI's mbt2018-mean or bmshj2018-hyperprior, a TCM's or a ResidualHyperprior's."
+            help="A checkpoint of CompressAI's mbt2018-mean or bmshj2018-hyperprior, TCM, TinyLIC, ResidualHyperprior."
         ),
     ],
     name: Annotated[str, typer.Argument(help="The model's new name, such as mbt2018-mean-3.")],

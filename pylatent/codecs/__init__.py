@@ -10,6 +10,7 @@ from pylatent.codecs.nested import NestedCodec
 from pylatent.codecs.residual import ResidualHyperprior
 from pylatent.codecs.steps import Part, Step, checkerboard
 from pylatent.codecs.tcm import TCM
+from pylatent.codecs.tinylic import TinyLIC
 from pylatent.codecs.walk import Done
 from pylatent.coding.container import Bitstream
 
@@ -24,6 +25,7 @@ ARCHITECTURES: dict[str, type[Codec]] = {
         ContextHyperprior,
         TCM,
         CLC,
+        TinyLIC,
     )
 }
 
@@ -46,5 +48,6 @@ __all__ = [
     "ResidualHyperprior",
     "ScaleHyperprior",
     "Step",
+    "TinyLIC",
     "checkerboard",
 ]

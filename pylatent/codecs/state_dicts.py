@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pylatent.codecs.hyperprior import Hyperprior, MeanScaleHyperprior, ScaleHyperprior
 from pylatent.codecs.tcm import TCM
+from pylatent.codecs.tinylic import TinyLIC
 from pylatent.coding.tables import CdfTables
 from pylatent.errors import ModelError
 
@@ -77,6 +78,53 @@ def tcm_from_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[TCM, tuple[Cd
         codec.load_state_dict({name: value.float() for name, value in parameters.items()})
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"the checkpoint does not fit TCM({N}, {M}): {error}") from error
+    return codec.eval(), _tables(state_dict)
+
+
+_OF_TINYLIC = [  # what is published, and ours; stages are numbered from 1 there
+    (re.compile(r"^([gh]_[as])(\d)\."), r"\1.\2."),
+    (re.compile(r"\.residual_group\.blocks\."), ".blocks."),
+    (re.compile(r"\.norm([12])\."), r".norm_\1."),
+    (re.compile(r"\.attn\.rpb$"), ".attention.bias"),
+    (re.compile(r"\.attn\."), ".attention."),
+    (re.compile(r"\.mlp\.fc1\."), ".mlp.0."),
+    (re.compile(r"\.mlp\.fc2\."), ".mlp.2."),
+    (re.compile(r"^Gain$"), "gain"),
+    (re.compile(r"^InverseGain$"), "inverse_gain"),
+    (re.compile(r"^HyperGain$"), "hyper_gain"),
+    (re.compile(r"^InverseHyperGain$"), "inverse_hyper_gain"),
+]
+_NUMBERED = re.compile(r"^(sc_transform|entropy_parameters)_(\d)\.")
+
+
+def tinylic_from_state_dict(
+    state_dict: Mapping[str, Tensor],
+) -> tuple[TinyLIC, tuple[CdfTables, CdfTables] | None]:
+    """The TinyLIC that a published state dict describes, with its integer tables (y's, z's) if it carries any.
+
+    Channels and qualities are read off the weights. Raises ModelError for any other architecture, as MPA's, which has
+    other blocks, is.
+    """
+    parameters = {}
+    for name, value in from_compressai(state_dict).items():
+        if name.endswith(".mask"):
+            continue
+        for published, ours in _OF_TINYLIC:
+            name = published.sub(ours, name)
+        if found := _NUMBERED.match(name):
+            kind = found.group(1).removesuffix("s") + "s"
+            name = f"{kind}.{int(found.group(2)) - 1}.{name[found.end() :]}"
+        parameters[name] = value.float()
+    try:
+        N, M = parameters["g_a.0.weight"].shape[0], parameters["g_a.6.weight"].shape[0]
+    except KeyError as error:
+        raise ModelError(f"the checkpoint is not a TinyLIC: it has no {error}") from error
+    gains = len(parameters["gain"]) if "gain" in parameters else 0
+    try:
+        codec = TinyLIC(N, M, gains=gains)
+        codec.load_state_dict(parameters)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"the checkpoint does not fit TinyLIC({N}, {M}, gains={gains}): {error}") from error
     return codec.eval(), _tables(state_dict)
 
 

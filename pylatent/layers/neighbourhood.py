@@ -46,31 +46,42 @@ class NeighbourhoodBlock(nn.Module):
     """NSAB: LayerNorm, neighbourhood attention, add; LayerNorm, MLP, add. (B, C, H, W) -> same.
 
     Zhang et al. 2025 (arXiv 2507.01608) scale both branches by a vector per quality, `gamma_1` and `gamma_2` of shape
-    (levels, C), here interpolated linearly between qualities 1 to `levels`.
+    (levels, C); with levels=None, there are none.
     """
 
-    def __init__(self, channels: int, heads: int, *, levels: int = 8, kernel: int = 7, mlp_ratio: int = 4) -> None:
+    def __init__(
+        self, channels: int, heads: int, *, levels: int | None = 8, kernel: int = 7, mlp_ratio: int = 4
+    ) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(channels)
         self.attention = NeighbourhoodAttention(channels, heads, kernel=kernel)
         self.norm_2 = nn.LayerNorm(channels)
         hidden = mlp_ratio * channels
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
-        self.gamma_1 = nn.Parameter(torch.ones(levels, channels))
-        self.gamma_2 = nn.Parameter(torch.ones(levels, channels))
+        self.gamma_1 = None if levels is None else nn.Parameter(torch.ones(levels, channels))
+        self.gamma_2 = None if levels is None else nn.Parameter(torch.ones(levels, channels))
 
     def forward(self, x: Tensor, quality: Tensor | None = None) -> Tensor:
         """quality: (B,), from 1 to `levels`; None (of a codec with a fixed rate) stands for 1."""
-        if quality is None:
-            quality = x.new_ones(x.shape[0], dtype=torch.float32)
         x = x.permute(0, 2, 3, 1)
-        x = x + self._gamma(self.gamma_1, quality) * self.attention.attend(self.norm_1(x))
-        x = x + self._gamma(self.gamma_2, quality) * self.mlp(self.norm_2(x))
+        x = x + self._scaled(self.attention.attend(self.norm_1(x)), self.gamma_1, quality)
+        x = x + self._scaled(self.mlp(self.norm_2(x)), self.gamma_2, quality)
         return x.permute(0, 3, 1, 2)
 
     @staticmethod
-    def _gamma(gamma: Tensor, quality: Tensor) -> Tensor:
-        place = (quality - 1).clamp(0, len(gamma) - 1)
-        below = place.floor().long()
-        above = (below + 1).clamp_max(len(gamma) - 1)
-        return torch.lerp(gamma[below], gamma[above], (place - below)[:, None])[:, None, None, :]
+    def _scaled(branch: Tensor, gamma: Tensor | None, quality: Tensor | None) -> Tensor:
+        if gamma is None:
+            return branch
+        if quality is None:
+            quality = torch.ones(len(branch), device=branch.device)
+        return branch * of_quality(gamma, quality)[:, None, None, :]
+
+
+def of_quality(factors: Tensor, quality: Tensor) -> Tensor:
+    """Magnitudes of factors (levels, C), interpolated geometrically at qualities (B,) from 1 to levels -> (B, C)."""
+    magnitudes = factors.abs().clamp_min(1e-9)
+    place = (quality - 1).clamp(0, len(factors) - 1)
+    below = place.floor().long()
+    above = (below + 1).clamp_max(len(factors) - 1)
+    share = (place - below).to(factors.dtype)[:, None]
+    return magnitudes[below] ** (1 - share) * magnitudes[above] ** share

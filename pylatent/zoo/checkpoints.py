@@ -14,7 +14,12 @@ from torch import Tensor
 from pylatent._model_header import SUFFIX
 from pylatent.codecs.base import Codec
 from pylatent.codecs.residual import residual_from_state_dict
-from pylatent.codecs.state_dicts import from_compressai, hyperprior_from_compressai, tcm_from_state_dict
+from pylatent.codecs.state_dicts import (
+    from_compressai,
+    hyperprior_from_compressai,
+    tcm_from_state_dict,
+    tinylic_from_state_dict,
+)
 from pylatent.coding.tables import CdfTables
 from pylatent.errors import ModelError
 
@@ -25,6 +30,8 @@ def codec_from_checkpoint(path: str | os.PathLike[str], lambdas: Sequence[float]
     parameters = from_compressai(state)
     if any(name.startswith("lrp_transforms.") for name in parameters):
         return _prepared(*tcm_from_state_dict(state), known)
+    if any(name.startswith("sc_transform_1.") for name in parameters):
+        return _prepared(*tinylic_from_state_dict(state), known)
     if any(name.endswith(".conv1.weight") for name in parameters):
         residual = residual_from_state_dict(parameters, known)
         residual.fit_prior()

@@ -174,7 +174,7 @@ def import_checkpoint(
 ) -> ModelInfo:
     """Make a model of a checkpoint and install it as `name`.
 
-    It is one of CompressAI's mbt2018-mean or bmshj2018-hyperprior, a published TCM, or one of our ResidualHyperprior.
+    It is one of CompressAI's mbt2018-mean or bmshj2018-hyperprior, of TCM or TinyLIC, or of our ResidualHyperprior.
     lambdas: weights of 255² MSE that it was trained with, one a quality; those of a safetensors file's metadata if not
     given.
 

@@ -73,7 +73,7 @@ def test_quality_scales_both_branches():
     torch.testing.assert_close(y[0], x[0])
     with torch.no_grad():
         for gamma in (block.gamma_1, block.gamma_2):
-            gamma[:] = 2  # what lies halfway between qualities 2 and 3
+            gamma[:] = 3**0.5  # what lies halfway between qualities 2 and 3, geometrically
     torch.testing.assert_close(y[2], block(x[2:])[0])
     assert block(x).shape == x.shape
 
