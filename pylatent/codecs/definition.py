@@ -28,6 +28,7 @@ from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import ModelError
 
 CODING = "coding."  # in the names of a state dict: what steers the coder
+_ANALYSIS = "analysis."  # after it: what the integer analysis needs
 
 
 class CodecDefinition(nn.Module, ABC):
@@ -278,7 +279,8 @@ class CodecDefinition(nn.Module, ABC):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.is_ready:
-            state = self.coding_state() | self.light_state()
+            analysis = {f"{_ANALYSIS}{name}": value for name, value in self.analysis_state().items()}
+            state = self.coding_state() | self.light_state() | analysis
             destination.update({f"{prefix}{CODING}{name}": value for name, value in state.items()})
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
@@ -303,3 +305,6 @@ def _take_arriving(codec: CodecDefinition, keys: Any) -> None:
         state = {name: value.cpu() for name, value in arriving.items()}
         codec._take_coding_state(state)
         codec.load_light_state({name: value for name, value in state.items() if name.startswith("light.")})
+        codec.load_analysis_state(
+            {name.removeprefix(_ANALYSIS): value for name, value in state.items() if name.startswith(_ANALYSIS)}
+        )

@@ -57,7 +57,7 @@ def test_examples_are_what_the_codec_decodes(codec, pictures, data):
     assert all(1 <= each.quality <= 3 and (64 * each.quality) % 1 == 0 for each in data)
     first = data[0]
     assert torch.equal(first.original, pictures[0][:, :96, :128])
-    stream = codec.compress(first.original[None].float() / 255, first.quality)
+    stream = codec.encode(codec.analyze(first.original[None].float() / 255, first.quality))
     assert torch.equal(first.full, codec.decompress_bytes(stream)[0])
     difference = first.full.double() - first.original.double()
     assert first.left == pytest.approx(float(difference.square().mean()) / 255**2, rel=1e-5)
@@ -88,7 +88,7 @@ def test_decibels_are_counted_against_the_originals(codec, pictures, data):
     assert lost.keys() == {1.0, 2.5}
     total = 0.0
     for each in pictures:
-        decoded = codec.decode(codec.compress(each[None].float() / 255, 2.5))
+        decoded = codec.decode(codec.encode(codec.analyze(each[None].float() / 255, 2.5)))
         full = codec.synthesize_bytes(decoded)[0]
         shown = light.synthesis(decoded.y, (2.5,))[0, :, :100, :130]
         total += psnr(full, each) - psnr(shown, each)
@@ -107,7 +107,7 @@ def test_weights_have_8_bits_and_the_integers_are_these(codec, data):
         assert int(layer.weight.abs().max()) == 127
     with torch.no_grad():
         shown = network(data[0].features[None].float()).clamp(0, 1)[0]
-    stream = codec.compress(data[0].original[None].float() / 255, data[0].quality)
+    stream = codec.encode(codec.analyze(data[0].original[None].float() / 255, data[0].quality))
     pixels = codec.decompress_bytes(stream, receiver="light")[0].float() / 255
     torch.testing.assert_close(pixels, shown, rtol=0, atol=4 / 255)
 
