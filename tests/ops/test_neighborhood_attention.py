@@ -71,6 +71,7 @@ SHAPES = [  # shape, kernel, dilation
     ((1, 20, 5, 2, 32), 5, 1),
     ((1, 6, 7, 3, 5), 3, 2),  # residues of different lengths
     ((2, 9, 11, 1, 4), 3, 3),
+    ((1, 6, 33, 1, 2), 3, 2),  # one residue has a tile more than the other
 ]
 
 
