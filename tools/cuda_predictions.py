@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pylatent.ops import _gated_fusion_cost as cost
+from pylatent.ops.gated_fusion import cost as cost
 
 MEASURED = Path(__file__).parents[1] / "benchmarks" / "results" / "operators-h200.json"
 

@@ -70,7 +70,7 @@ class Forward {
     }
     queries_.dots(x, queries_.keys(), q_, true, scores_);
     float lse[W];
-    typename S::F factors[kRows<S>];
+    typename S::F factors[kRows<S>] = {};
     for (int a = 0; a < queries_.rows(); ++a) {
       typename S::F highest;
       const typename S::F sum = exponentiate<S>(scores_[a], job_.kernel * job_.kernel, highest);

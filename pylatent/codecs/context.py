@@ -23,11 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pylatent._bounds import lower_bound
 from pylatent.codecs.exact import ACTIVATION_BITS, table_indexes
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Step, checkerboard
 from pylatent.entropy.gaussian import default_scales
-from pylatent.ops._bounds import lower_bound
 
 _ONE = 1 << ACTIVATION_BITS
 _QUARTERS = 4  # levels of a scale to a table

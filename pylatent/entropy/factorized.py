@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pylatent._bounds import lower_bound
 from pylatent.coding.tables import CdfTables
-from pylatent.ops._bounds import lower_bound
 
 LIKELIHOOD_BOUND = 1e-9
 TAIL_MASS = 1e-9

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pylatent.ops._bounds import lower_bound
-from pylatent.ops._products import has_onednn, product
+from pylatent._bounds import lower_bound
+from pylatent._products import has_onednn, product
 
 _PEDESTAL = 2.0**-36
 _BETA_MIN = 1e-6

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from pylatent.ops import neighborhood_attention
-from pylatent.ops._neighborhood_attention_tiles import attend_in_tiles
 from pylatent.ops.neighborhood_attention import KERNELS
+from pylatent.ops.neighborhood_attention.tiles import attend_in_tiles
 
 
 class NeighbourhoodAttention(nn.Module):

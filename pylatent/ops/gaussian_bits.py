@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
+from pylatent._bounds import lower_bound
 from pylatent._checks import check_dtype, check_same_device, check_shape, check_tensor
 from pylatent.ops._autocast import without_autocast
-from pylatent.ops._bounds import lower_bound
 from pylatent.ops._elementwise import like
 
 SCALE_BOUND = 0.11

@@ -4,8 +4,8 @@ from statistics import NormalDist
 import pytest
 import torch
 
+from pylatent._bounds import lower_bound
 from pylatent.entropy.gaussian import default_scales, gaussian_bits
-from pylatent.ops._bounds import lower_bound
 
 
 @pytest.mark.parametrize("q", [0.0, 1.0, -3.0, 0.25])

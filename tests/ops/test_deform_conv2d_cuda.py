@@ -10,7 +10,7 @@ import torch
 from tolerances import assert_close
 
 from pylatent import _native
-from pylatent.ops import _deform_conv2d_cuda as cuda
+from pylatent.ops.deform_conv2d import cuda as cuda
 from pylatent.ops.deform_conv2d import deform_conv2d, deform_conv2d_reference
 
 DEVICES = ["cuda", *(f"cuda-emulated-{i}" for i in range(int(os.environ.get("PYLATENT_SCHEDULES", "2"))))]

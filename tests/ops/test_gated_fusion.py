@@ -10,8 +10,8 @@ from gated_fusion_bound import UNIT, bounds
 from tolerances import assert_close, assert_within
 
 from pylatent import _native
-from pylatent.ops import _gated_fusion_cpu, gated_fusion
-from pylatent.ops.gated_fusion import gated_fusion_reference
+from pylatent.ops import gated_fusion
+from pylatent.ops.gated_fusion import cpu, gated_fusion_reference
 
 NAMES = ("y", "s", "weight_y", "weight_s", "bias_y", "bias_s")
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
@@ -108,7 +108,7 @@ def test_products_in_half_precision(monkeypatch, shape, dtype, layout):
     """As on processors that multiply the dtype (AVX-512 BF16 and FP16, AMX), on every other one."""
     if (reason := _native.why_not_native()) is not None:
         pytest.skip(reason)
-    monkeypatch.setattr(_gated_fusion_cpu, "product_dtype", lambda dtype: dtype)
+    monkeypatch.setattr(cpu, "product_dtype", lambda dtype: dtype)
     for seed in range(8):
         check(tensors("cpu", shape, dtype, layout, seed))
 

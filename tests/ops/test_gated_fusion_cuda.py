@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from tolerances import assert_close
 
 from pylatent import _native
-from pylatent.ops import _gated_fusion_cost as cost
-from pylatent.ops import _gated_fusion_cuda, gated_fusion
-from pylatent.ops.gated_fusion import gated_fusion_reference
+from pylatent.ops import gated_fusion
+from pylatent.ops.gated_fusion import cost as cost
+from pylatent.ops.gated_fusion import cuda, gated_fusion_reference
 
 pytestmark = pytest.mark.parametrize("device", ["cuda", "cuda-emulated-0"], indirect=True)
 
@@ -104,14 +104,14 @@ def test_widths_of_loads_and_stores(device, shape, products, layout):
 @pytest.mark.parametrize("products", PRODUCTS, indirect=True)
 @pytest.mark.parametrize("shape", [*WIDTHS, (3, 8, 8, 8, 20, 24)], ids=str)
 def test_products_apart(device, shape, products, layout, monkeypatch):
-    monkeypatch.setattr(_gated_fusion_cuda, "products_apart", lambda *_: True)
+    monkeypatch.setattr(cuda, "products_apart", lambda *_: True)
     check(device, products, layout, shape)
     check(device, products, layout, shape, gradients=False)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_products_apart_without_biases(device, layout, monkeypatch):
-    monkeypatch.setattr(_gated_fusion_cuda, "products_apart", lambda *_: True)
+    monkeypatch.setattr(cuda, "products_apart", lambda *_: True)
     generator = torch.Generator().manual_seed(0)
     y, s = (
         torch.randn(2, 8, 3, 4, generator=generator).to(device).contiguous(memory_format=LAYOUTS[layout])
@@ -130,7 +130,7 @@ def test_products_apart_without_biases(device, layout, monkeypatch):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gate_in_several_turns(device, one_multiprocessor, products, layout, monkeypatch):
     """More elements than the threads of 16 blocks take at once."""
-    monkeypatch.setattr(_gated_fusion_cuda, "products_apart", lambda *_: True)
+    monkeypatch.setattr(cuda, "products_apart", lambda *_: True)
     check(device, products, layout, (1, 8, 8, 40, 32, 32), gradients=False)
 
 
@@ -153,7 +153,7 @@ def test_ways_that_were_measured(device, dtype, tf32, pixels, channels, apart, i
 
 def test_no_products_of_nothing(device):
     y, s = torch.empty(1, 0, 2, 2), torch.empty(1, 4, 2, 2)
-    assert not _gated_fusion_cuda.products_apart(y, s, 1 << 20, False)
+    assert not cuda.products_apart(y, s, 1 << 20, False)
 
 
 # Rows of pixels so long that a block takes one, and more pixels and channels than a block of the other kernel takes.

@@ -7,10 +7,10 @@ import torch
 from tolerances import assert_close
 
 from pylatent import _native
-from pylatent.ops import _gated_fusion_products as products
+from pylatent._products import has_onednn
 from pylatent.ops import gated_fusion
-from pylatent.ops._products import has_onednn
 from pylatent.ops.gated_fusion import gated_fusion_reference
+from pylatent.ops.gated_fusion import products as products
 
 pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
 

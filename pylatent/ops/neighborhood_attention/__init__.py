@@ -27,7 +27,7 @@ from pylatent._checks import (
     check_shape,
     check_tensor,
 )
-from pylatent.ops._neighborhood_attention_tiles import attend_in_tiles
+from pylatent.ops.neighborhood_attention.tiles import attend_in_tiles
 
 KERNELS = (3, 5, 7, 9, 11, 13)
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -21,9 +21,9 @@ from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
-from pylatent.ops import _deform_conv2d_cpu, _deform_conv2d_cuda
 from pylatent.ops._autocast import autocast_dtype
-from pylatent.ops._deform_conv2d_sizes import Pair, coordinate_dtype, empty_output, sizes
+from pylatent.ops.deform_conv2d import cpu, cuda
+from pylatent.ops.deform_conv2d.sizes import Pair, coordinate_dtype, empty_output, sizes
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -149,7 +149,7 @@ def _check(
 def _why_not_native(input: Tensor) -> str | None:
     """Why the native kernels cannot compute this call, or None if they can."""
     on_cuda = input.is_cuda or _native.is_emulated()
-    return _native.why_not_native(input, (_deform_conv2d_cuda if on_cuda else _deform_conv2d_cpu).DTYPES)
+    return _native.why_not_native(input, (cuda if on_cuda else cpu).DTYPES)
 
 
 # The output and the gradient of the input have the memory format of the input, all other results are contiguous.
@@ -171,8 +171,8 @@ def _forward_fake(
 _forward = _library.define(
     "deform_conv2d(Tensor input, Tensor offset, Tensor weight, Tensor? bias, Tensor? mask, int[2] stride, "
     "int[2] padding, int[2] dilation) -> Tensor",
-    cpu=_deform_conv2d_cpu.forward,
-    cuda=_deform_conv2d_cuda.forward,
+    cpu=cpu.forward,
+    cuda=cuda.forward,
     fake=_forward_fake,
 )
 
@@ -200,8 +200,8 @@ def _backward_fake(
 _backward = _library.define(
     "deform_conv2d_backward(Tensor grad, Tensor input, Tensor offset, Tensor weight, Tensor? mask, int[2] stride, "
     "int[2] padding, int[2] dilation, bool[4] needed) -> (Tensor, Tensor, Tensor, Tensor)",
-    cpu=_deform_conv2d_cpu.backward,
-    cuda=_deform_conv2d_cuda.backward,
+    cpu=cpu.backward,
+    cuda=cuda.backward,
     fake=_backward_fake,
 )
 

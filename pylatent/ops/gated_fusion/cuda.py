@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops import _gated_fusion_cost as cost
-from pylatent.ops._gated_fusion_layout import convolve, empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
+from pylatent.ops.gated_fusion import cost as cost
+from pylatent.ops.gated_fusion.layout import convolve, empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._deform_conv2d_layout import Layout
-from pylatent.ops._deform_conv2d_sizes import Pair, empty_output, sizes
+from pylatent.ops.deform_conv2d.layout import Layout
+from pylatent.ops.deform_conv2d.sizes import Pair, empty_output, sizes
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pylatent.ops._deform_conv2d_sizes import Pair, Sizes
+from pylatent.ops.deform_conv2d.sizes import Pair, Sizes
 
 # Groups are multiplied together, as one with a sparse weight, up to this many channels: fewer would leave most of a
 # library product's tile empty.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._gated_fusion_layout import (
+from pylatent.ops.gated_fusion.layout import (
     HALF_DTYPES,
     empty_output,
     empty_sums,
@@ -16,7 +16,7 @@ from pylatent.ops._gated_fusion_layout import (
     is_channels_last,
     sum_dtype,
 )
-from pylatent.ops._gated_fusion_products import convolve
+from pylatent.ops.gated_fusion.products import convolve
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 

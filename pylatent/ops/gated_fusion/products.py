@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pylatent.ops import _gated_fusion_layout as layout
-from pylatent.ops._gated_fusion_layout import empty_output, in_layout, pixel_rows
-from pylatent.ops._products import has_onednn, product
+from pylatent._products import has_onednn, product
+from pylatent.ops.gated_fusion import layout as layout
+from pylatent.ops.gated_fusion.layout import empty_output, in_layout, pixel_rows
 
 Product = Callable[..., Any]
 Gradients = tuple["Tensor | None", "Tensor | None"]

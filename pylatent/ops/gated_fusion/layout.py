@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pylatent.ops._products import product
+from pylatent._products import product
 
 HALF_DTYPES = (torch.float16, torch.bfloat16)
 

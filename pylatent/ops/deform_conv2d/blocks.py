@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pylatent.ops._deform_conv2d_sizes import Sizes
+from pylatent.ops.deform_conv2d.sizes import Sizes
 
 GROUP = 16  # outputs that the native code computes together
 

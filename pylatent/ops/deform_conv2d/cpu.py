@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pylatent import _native
-from pylatent.ops._deform_conv2d_blocks import GROUP, Block, blocks
-from pylatent.ops._deform_conv2d_sizes import Pair, coordinate_dtype, empty_output, sizes
-from pylatent.ops._products import product
+from pylatent._products import product
+from pylatent.ops.deform_conv2d.blocks import GROUP, Block, blocks
+from pylatent.ops.deform_conv2d.sizes import Pair, coordinate_dtype, empty_output, sizes
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 

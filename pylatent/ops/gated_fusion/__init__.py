@@ -26,9 +26,9 @@ from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
-from pylatent.ops import _gated_fusion_cpu, _gated_fusion_cuda, _gated_fusion_products
 from pylatent.ops._autocast import autocast_dtype
-from pylatent.ops._gated_fusion_layout import (
+from pylatent.ops.gated_fusion import cpu, cuda, products
+from pylatent.ops.gated_fusion.layout import (
     empty_output,
     in_layout,
     is_channels_last,
@@ -82,7 +82,7 @@ def _check(
 def _why_not_native(y: Tensor) -> str | None:
     """Why the native kernels cannot compute this call, or None if they can."""
     on_cuda = y.is_cuda or _native.is_emulated()
-    return _native.why_not_native(y, (_gated_fusion_cuda if on_cuda else _gated_fusion_cpu).DTYPES)
+    return _native.why_not_native(y, (cuda if on_cuda else cpu).DTYPES)
 
 
 # Elements of the result below which a call of ours costs as much as eager torch's four operators: measured on a Zen 4.
@@ -95,7 +95,7 @@ def _is_small(y: Tensor, s: Tensor, channels: int) -> bool:
         return False
     elements = y.shape[0] * channels * y.shape[2] * y.shape[3]
     small = elements < _LEAST_ELEMENTS and elements * y.shape[1] * s.shape[1] > 0
-    return small and _gated_fusion_cpu.product_dtype(y.dtype) == y.dtype
+    return small and cpu.product_dtype(y.dtype) == y.dtype
 
 
 def _eager(
@@ -111,7 +111,7 @@ def _eager(
     if u.requires_grad or v.requires_grad or type(u) is not Tensor or torch.jit.is_tracing():
         return in_layout(u * torch.sigmoid(v), last)
     u, v = in_layout(u, last), in_layout(v, last)
-    _gated_fusion_cpu.gate(u, v)
+    cpu.gate(u, v)
     return u
 
 
@@ -134,8 +134,8 @@ def _forward_fake(
 _forward = _library.define(
     "gated_fusion(Tensor y, Tensor s, Tensor weight_y, Tensor weight_s, Tensor? bias_y, Tensor? bias_s, bool save) "
     "-> (Tensor, Tensor)",
-    cpu=_gated_fusion_cpu.forward,
-    cuda=_gated_fusion_cuda.forward,
+    cpu=cpu.forward,
+    cuda=cuda.forward,
     fake=_forward_fake,
 )
 
@@ -146,15 +146,15 @@ _forward = _library.define(
 
 def _backward_fake(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tensor, Tensor, Tensor]:
     on_cuda = out.is_cuda or _native.is_emulated()
-    work = out.dtype if on_cuda else _gated_fusion_cpu.product_dtype(out.dtype)
+    work = out.dtype if on_cuda else cpu.product_dtype(out.dtype)
     grad_u, grad_v = (empty_output(out, out.shape[1], work, is_channels_last(out)) for _ in range(2))
     return grad_u, grad_v, grad.new_empty((2, out.shape[1]) if sums else (0,), dtype=sum_dtype(out.dtype))
 
 
 _backward = _library.define(
     "gated_fusion_backward(Tensor grad, Tensor out, Tensor gate, bool sums) -> (Tensor, Tensor, Tensor)",
-    cpu=_gated_fusion_cpu.backward,
-    cuda=_gated_fusion_cuda.backward,
+    cpu=cpu.backward,
+    cuda=cuda.backward,
     fake=_backward_fake,
 )
 
@@ -184,7 +184,7 @@ class _GatedFusion(torch.autograd.Function):
         last, work = is_channels_last(out), grad_u.dtype
         # Where nothing is traced, the CPU's products are chosen by trying them.
         tried = out.is_cpu and not torch.compiler.is_compiling()
-        gradients = _gated_fusion_products.gradients if tried else _gated_fusion_products.library_gradients
+        gradients = products.gradients if tried else products.library_gradients
         to_biases = sums.to(y.dtype).unbind(0) if to_bias else (None, None)
         grads: list[Tensor | None] = [None] * 6
         for i, x, weight, grad_w in ((0, y, weight_y, grad_u), (1, s, weight_s, grad_v)):
