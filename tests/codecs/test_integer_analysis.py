@@ -134,6 +134,8 @@ def test_gradients_and_changed_weights_keep_the_float_network(codec):
         other.g_a[1].bias.add_(1e-3)
         assert not torch.equal(other.analyze(x, 2, integers=True).y, before)
         other.load_state_dict(codec.state_dict())
+        assert torch.equal(other.analyze(x, 2, integers=True).y, before)
+        other.load_state_dict(codec.float_state())  # weights alone
         assert torch.equal(other.analyze(x, 2, integers=True).y, codec.analyze(x, 2).y)
 
 

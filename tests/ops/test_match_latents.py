@@ -62,7 +62,9 @@ def test_half_precision():
         assert match_latents(*inputs(SHAPES[-1], torch.float32), 8.0).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("shape", SHAPES[:3])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 2, (2, 3), (3, 2)), (1, 4, 3, (1, 1), (3, 2)), (2, 2, 2, (3, 1), (1, 1))], ids=str
+)
 def test_gradients(shape):
     tensors = inputs(shape, requires_grad=True)
     assert torch.autograd.gradcheck(lambda *three: match_latents(*three, 0.7), tensors)
