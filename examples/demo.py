@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from PIL import Image
 from rich import box
 from rich.console import Console
@@ -90,7 +91,8 @@ def compress_and_verify(
     jpeg, jpeg_quality = JPEG.at_least(photo, len(data))
 
     problems = []
-    latents = codec.analyze(photo.float().div(255)[None], quality)
+    with torch.no_grad():
+        latents = codec.analyze(photo.float().div(255)[None], quality, integers=True)  # as `compress` does
     if not same_latents(codec.as_coded(latents), codec.decode([LatFile.read(file).stream])):
         problems.append("the decoded latents are not those that were encoded")
     if pylatent.compress(path, quality=quality, model=codec) != data:
