@@ -97,7 +97,7 @@ class Ours:
 def contenders(name: str, quality: int) -> list[Any]:
     """CompressAI's model, the same with our coder, and our codec, all with the weights of model `name` at `quality`."""
     source = pylatent.load(name)
-    weights = dict(source.state_dict())
+    weights = dict(source.float_state())
     gain, inverse = weights.pop("gain")[quality - 1], weights.pop("inverse_gain")[quality - 1]
     weights["g_a.6.weight"] = weights["g_a.6.weight"] * gain.view(-1, 1, 1, 1)
     weights["g_a.6.bias"] = weights["g_a.6.bias"] * gain

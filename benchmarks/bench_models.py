@@ -36,7 +36,7 @@ THEIRS = "CompressAI mbt2018-mean, N=128, M=192"
 def widened(quality: int) -> MeanScaleHyperprior:
     """CompressAI's model of the published size that does to a picture what default-1 does at `quality`."""
     source = pylatent.load("default-1")
-    weights = dict(source.state_dict())
+    weights = dict(source.float_state())
     gain, inverse = weights.pop("gain")[quality - 1], weights.pop("inverse_gain")[quality - 1]
     weights["g_a.6.weight"] = weights["g_a.6.weight"] * gain.view(-1, 1, 1, 1)
     weights["g_a.6.bias"] = weights["g_a.6.bias"] * gain
@@ -97,7 +97,8 @@ def main() -> None:
             decoded = codec.decode(streams)
             jobs["compress"][name] = partial(codec.compress, x, 4.0)
             jobs["decompress"][name] = partial(codec.decompress_bytes, streams)
-            jobs["analyze"][name] = partial(codec.analyze, x, 4.0)
+            jobs["analyze"][name] = partial(codec.analyze, x, 4.0, integers=True)
+            jobs["analyze in float32"][name] = partial(codec.analyze, x, 4.0)
             jobs["encode"][name] = partial(codec.encode, latents)
             jobs["decode"][name] = partial(codec.decode, streams)
             jobs["synthesis"][name] = partial(codec.synthesize_bytes, decoded)
@@ -114,7 +115,7 @@ def main() -> None:
     write_json(options.output, {"environment": found, "quality": 4, "rows": rows})
 
 
-PARTS = ("compress", "decompress", "analyze", "encode", "decode", "synthesis")
+PARTS = ("compress", "decompress", "analyze", "analyze in float32", "encode", "decode", "synthesis")
 
 
 def psnr_of(x_hat: Tensor, x: Tensor) -> float:
