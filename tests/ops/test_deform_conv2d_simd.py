@@ -1,16 +1,11 @@
 """Every SIMD level of the deformable convolution against the float64 reference, each in its own process."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from deform_conv2d_cases import Case, random_cases
+from simd_levels import EVERY_LEVEL, passes_at
 from tolerances import assert_close
 
-import pylatent
 from pylatent import _native
 from pylatent.ops import deform_conv2d
 
@@ -32,16 +27,9 @@ def check(case: Case, dtype: torch.dtype) -> None:
         assert_close(got, expected, name=f"a result of {case}")
 
 
-@pytest.mark.parametrize("level", ["scalar", "avx2", "avx512"])
+@EVERY_LEVEL
 def test_every_level(level):
-    levels = ["scalar", "avx2", "avx512"]
-    if levels.index(level) > levels.index(_native.core().simd):
-        pytest.skip(f"this machine has {_native.core().simd} at most")
-    paths = os.pathsep.join([str(Path(pylatent.__file__).parents[1]), str(Path(__file__).parents[1])])
-    environment = os.environ | {"PYLATENT_SIMD": level, "PYTHONPATH": paths}
-    out = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    assert out.stdout.split() == [level]
+    passes_at(level, __file__)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,9 @@
 """No kernel computes with numbers below the normal ones, on any thread, and torch's own setting stays as it was."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from simd_levels import EVERY_LEVEL, passes_at
 
-import pylatent
 from pylatent import _native
 from pylatent.ops import deform_conv2d, gated_fusion, gaussian_bits, neighborhood_attention, sga_sample
 from pylatent.ops.sga_sample import _PARAMETERS
@@ -84,18 +79,11 @@ def run_cases() -> None:
         torch.set_flush_denormal(False)
 
 
-@pytest.mark.parametrize("level", ["scalar", "avx2", "avx512"])
+@EVERY_LEVEL
 def test_every_level(level):
-    levels = ["scalar", "avx2", "avx512"]
-    if levels.index(level) > levels.index(_native.core().simd):
-        pytest.skip(f"this machine has {_native.core().simd} at most")
     if not torch.set_flush_denormal(False):
         pytest.skip("this processor cannot flush them")
-    paths = [str(Path(pylatent.__file__).parents[1]), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-    environment = os.environ | {"PYLATENT_SIMD": level, "PYTHONPATH": os.pathsep.join(paths)}
-    out = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    assert out.stdout.split() == [level]
+    passes_at(level, __file__)
 
 
 if __name__ == "__main__":

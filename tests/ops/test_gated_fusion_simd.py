@@ -1,15 +1,10 @@
 """Every SIMD level of the gated fusion against the float64 reference, each in its own process, with 1 and 2 threads."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from simd_levels import EVERY_LEVEL, passes_at
 from tolerances import assert_close
 
-import pylatent
 from pylatent import _native
 from pylatent.ops import gated_fusion
 from pylatent.ops.gated_fusion import gated_fusion_reference
@@ -51,16 +46,9 @@ def check(shape: tuple[int, ...], dtype: torch.dtype, memory_format: torch.memor
         assert_close(one, two.double())
 
 
-@pytest.mark.parametrize("level", ["scalar", "avx2", "avx512"])
+@EVERY_LEVEL
 def test_every_level(level):
-    levels = ["scalar", "avx2", "avx512"]
-    if levels.index(level) > levels.index(_native.core().simd):
-        pytest.skip(f"this machine has {_native.core().simd} at most")
-    paths = os.pathsep.join([str(Path(pylatent.__file__).parents[1]), str(Path(__file__).parents[1])])
-    environment = os.environ | {"PYLATENT_SIMD": level, "PYTHONPATH": paths}
-    out = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    assert out.stdout.split() == [level]
+    passes_at(level, __file__)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,11 @@
 """Every SIMD level of neighborhood_attention against brute force, each in its own process, with 1 and 2 threads."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from simd_levels import EVERY_LEVEL, passes_at
 from tolerances import assert_close
 from windows import attend_to_all
 
-import pylatent
 from pylatent import _native
 from pylatent.ops import neighborhood_attention
 
@@ -40,16 +35,9 @@ def run_cases() -> None:
                     assert_close(tensor.grad, reference.grad)
 
 
-@pytest.mark.parametrize("level", ["scalar", "avx2", "avx512"])
+@EVERY_LEVEL
 def test_every_level(level):
-    levels = ["scalar", "avx2", "avx512"]
-    if levels.index(level) > levels.index(_native.core().simd):
-        pytest.skip(f"this machine has {_native.core().simd} at most")
-    paths = os.pathsep.join([str(Path(pylatent.__file__).parents[1]), str(Path(__file__).parents[1])])
-    environment = os.environ | {"PYLATENT_SIMD": level, "PYTHONPATH": paths}
-    out = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    assert out.stdout.split() == [level]
+    passes_at(level, __file__)
 
 
 if __name__ == "__main__":

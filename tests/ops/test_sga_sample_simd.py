@@ -1,16 +1,11 @@
 """Every SIMD level of sga_sample draws the same noise: each in its own process, with 1 and 2 threads."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from philox import gumbel_noise
+from simd_levels import EVERY_LEVEL, passes_at
 from tolerances import assert_close
 
-import pylatent
 from pylatent import _native
 from pylatent.ops import sga_sample
 from pylatent.ops.sga_sample import _PARAMETERS, sga_sample_reference
@@ -40,16 +35,9 @@ def run_cases() -> None:
                     assert_close(mine.grad, exact.grad)
 
 
-@pytest.mark.parametrize("level", ["scalar", "avx2", "avx512"])
+@EVERY_LEVEL
 def test_every_level(level):
-    levels = ["scalar", "avx2", "avx512"]
-    if levels.index(level) > levels.index(_native.core().simd):
-        pytest.skip(f"this machine has {_native.core().simd} at most")
-    paths = [str(Path(pylatent.__file__).parents[1]), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-    environment = os.environ | {"PYLATENT_SIMD": level, "PYTHONPATH": os.pathsep.join(paths)}
-    out = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    assert out.stdout.split() == [level]
+    passes_at(level, __file__)
 
 
 if __name__ == "__main__":
