@@ -48,6 +48,8 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
 
+    # Read before anything is measured, which takes a minute.
+    published = {name: published_points(options.curves / file) for file, name in PUBLISHED.items() if options.curves}
     codec = pylatent.load(options.model)
     lowest, highest = codec.qualities or (None, None)
     qualities = [None] if lowest is None else [float(q) for q in range(round(lowest), round(highest) + 1)]
@@ -68,7 +70,7 @@ def main() -> None:
     if options.curves:
         document["published"] = {}
         for file, name in PUBLISHED.items():
-            points = published_points(options.curves / file)
+            points = published[name]
             lines.append(Line(name, points, published=True))
             document["published"][name] = {
                 "file": file,
