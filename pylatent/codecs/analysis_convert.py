@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pylatent.codecs.integer import MULTIPLIER_BITS, IntegerLayer
 from pylatent.codecs.integer_analysis import UNIT, AnalysisLayer, IntegerAnalysis
-from pylatent.codecs.integer_ranges import FloatLayer, Range, apply_layer
+from pylatent.codecs.integer_ranges import FloatLayer, Range, apply_layer, block_layers, check_finite, is_block
 from pylatent.codecs.integer_scales import (
     MARGIN,
     Activations,
@@ -54,12 +53,8 @@ def analysis_layers(network: nn.Sequential) -> list[FloatLayer]:
     for name, module in modules[1:]:
         if isinstance(module, nn.Conv2d):
             layers.append(FloatLayer(name, module))
-        elif all(hasattr(module, part) for part in ("conv1", "conv2", "limit")):
-            block: Any = module
-            if block.limit is None:
-                raise ModelError(f"layer {name} of the analysis has no integer form: its sums have no limit")
-            layers.append(FloatLayer(f"{name}.conv1", block.conv1, leaky=True))
-            layers.append(FloatLayer(f"{name}.conv2", block.conv2, skip=True, limit=float(block.limit)))
+        elif is_block(module):
+            layers += block_layers(f"{name} of the analysis", name, module)
         else:
             raise ModelError(f"layer {name} of the analysis, {module}, has no integer form here")
     for layer in layers:
@@ -67,8 +62,7 @@ def analysis_layers(network: nn.Sequential) -> list[FloatLayer]:
         shape = (conv.kernel_size, conv.padding, conv.dilation, conv.groups)
         if shape != ((3, 3), (1, 1), (1, 1), 1) or conv.stride not in ((1, 1), (2, 2)):
             raise ModelError(f"layer {layer.name} has no integer form: it must be 3x3 of stride 1 or 2, not {conv}")
-        if not all(bool(torch.isfinite(value).all()) for value in conv.parameters()):
-            raise ModelError(f"layer {layer.name} of the analysis has weights that are not finite")
+        check_finite(f"{layer.name} of the analysis", conv)
     return layers
 
 

@@ -59,12 +59,8 @@ def float_layers(network: nn.Sequential) -> list[FloatLayer]:
         last = layers[-1] if layers else None
         if isinstance(module, nn.Conv2d):
             layers.append(FloatLayer(name, module))
-        elif all(hasattr(module, part) for part in ("conv1", "conv2", "limit")):
-            block: Any = module
-            if block.limit is None:
-                raise ModelError(f"layer {name} of the synthesis has no integer form: its sums have no limit")
-            layers.append(FloatLayer(f"{name}.conv1", block.conv1, leaky=True))
-            layers.append(FloatLayer(f"{name}.conv2", block.conv2, skip=True, limit=float(block.limit)))
+        elif is_block(module):
+            layers += block_layers(f"{name} of the synthesis", name, module)
         elif isinstance(module, nn.LeakyReLU) and last and module.negative_slope == 0.01 and not last.skip:
             layers[-1] = FloatLayer(last.name, last.convolution, leaky=True)
         elif isinstance(module, nn.PixelShuffle) and last and not last.skip and last.shuffle == 1:
@@ -82,8 +78,28 @@ def _check_convolution(layer: FloatLayer) -> None:
     same = conv.kernel_size == (kernel, kernel) and conv.padding == (kernel // 2, kernel // 2)
     if kernel not in LIMITS or not same or conv.stride != (1, 1) or conv.dilation != (1, 1) or conv.groups != 1:
         raise ModelError(f"layer {layer.name} has no integer form: it must be 3x3 or 1x1 and keep the size, not {conv}")
-    if not all(bool(torch.isfinite(value).all()) for value in conv.parameters()):
-        raise ModelError(f"layer {layer.name} of the synthesis has weights that are not finite")
+    check_finite(f"{layer.name} of the synthesis", conv)
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether it is a residual block, by its parts."""
+    return all(hasattr(module, part) for part in ("conv1", "conv2", "limit"))
+
+
+def block_layers(called: str, name: str, block: Any) -> list[FloatLayer]:
+    """The two convolutions of a residual block. Raises ModelError, which says `called`, for one without a limit."""
+    if block.limit is None:
+        raise ModelError(f"layer {called} has no integer form: its sums have no limit")
+    return [
+        FloatLayer(f"{name}.conv1", block.conv1, leaky=True),
+        FloatLayer(f"{name}.conv2", block.conv2, skip=True, limit=float(block.limit)),
+    ]
+
+
+def check_finite(called: str, convolution: nn.Conv2d) -> None:
+    """Raises ModelError for weights that are NaN or infinite."""
+    if not all(bool(torch.isfinite(value).all()) for value in convolution.parameters()):
+        raise ModelError(f"layer {called} has weights that are not finite")
 
 
 @torch.no_grad()
