@@ -27,6 +27,7 @@ from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.codecs.streams import as_coded, decode, encode
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import quantize
+from pylatent.codecs.witness import stamp
 from pylatent.coding.container import Bitstream
 from pylatent.errors import ModelError
 
@@ -219,7 +220,7 @@ class Codec(Pretrained, CodecDefinition):
         """SHA-256 over everything that decoding uses: tables, exact networks, synthesis weights as float32."""
         self.check_ready()
         weights, coding = self.synthesis_state(), self._ready()
-        versions = tuple((value.data_ptr(), value._version) for value in weights.values())
+        versions = stamp(weights.values())
         known = self._fingerprint
         if known is not None and known[0] is coding and known[1] == versions:
             return known[2]

@@ -35,6 +35,7 @@ from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import growth, run_network
 from pylatent.codecs.walk import Done
+from pylatent.codecs.witness import stamp
 
 _HYPER_TILE = 256
 _HYPER_LATENT_TILE = 128  # in positions of the level that is predicted
@@ -206,7 +207,7 @@ class Chain(Codec):
     def integer_analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...] | None:
         if self._scales is None or why_not_native(x) is not None:
             return None
-        weights = tuple((weight.data_ptr(), weight._version) for weight in self.g_a.parameters())
+        weights = stamp(self.g_a.parameters())
         if self._integers is None or self._integers[0] != weights:
             self._integers = weights, integer_analysis(self.g_a, self.alignment, self._scales)
         gain = torch.ones(len(x), self.channels_of[0]) if quality is None else self._gain(self.gain, quality)

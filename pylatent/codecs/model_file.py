@@ -65,9 +65,10 @@ def load_codec(path: str | os.PathLike[str]) -> Codec:
     """
     header = read_header(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        # In the caller's inference mode, if any, weights would be made that are for inference alone.
+        with torch.inference_mode(False), safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        codec = _restore(header, tensors)
+            codec = _restore(header, tensors)
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} does not hold a complete {header.architecture}: {error}") from error
     if codec.fingerprint().hex() != header.hash or codec.light_fingerprint().hex() != header.light:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,21 +14,23 @@ class Witness:
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
         self._digest = _digest(weights)
-        self._versions = _versions(weights)
+        self._stamp = stamp(weights)
 
     def agrees(self, weights: Sequence[Tensor]) -> bool:
         """Whether these hold the same values, in whatever dtype, layout or place."""
-        versions = _versions(weights)
-        if versions == self._versions:
+        now = stamp(weights)
+        if now == self._stamp:
             return True
         if _digest(weights) != self._digest:
             return False
-        self._versions = versions
+        self._stamp = now
         return True
 
 
-def _versions(weights: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
-    return tuple((each.data_ptr(), each._version) for each in weights)
+def stamp(weights: Iterable[Tensor]) -> tuple[object, ...]:
+    """Differs from an earlier one of the same tensors if they were written to: torch's count of that or, for tensors made
+    in inference mode, which have none, the values' digest."""
+    return tuple((each.data_ptr(), _digest([each]) if each.is_inference() else each._version) for each in weights)
 
 
 def _digest(weights: Sequence[Tensor]) -> bytes:

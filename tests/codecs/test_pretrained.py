@@ -255,3 +255,19 @@ def test_uploading(hub, tmp_path, monkeypatch):
     assert seen["files"]["model.safetensors"] == (tmp_path / "a" / "model.safetensors").read_bytes()
     assert json.loads(seen["files"]["config.json"])["architecture"] == "MeanScaleHyperprior"
     assert b"library_name: pylatent" in seen["files"]["README.md"]
+
+
+def test_inference_mode(tmp_path):
+    """Loaded there a model is as any other; made there, it notices weights that change, which torch does not count."""
+    original, x = make_residual(), picture(32, 48)
+    original.save_pretrained(tmp_path, name="mine-1")
+    with torch.inference_mode():
+        loaded = pylatent.load(tmp_path)
+        streams = loaded.compress(x)
+        made = make_residual()
+        assert made.decompress(made.compress(x)).shape == x.shape
+        next(network for network in made.exact_networks.values())[0].weight.add_(1.0)
+        with pytest.raises(ModelError, match="changed since `update`"):
+            made.compress(x)
+    assert all(not weight.is_inference() and weight.requires_grad for weight in loaded.parameters())
+    assert original.decompress(streams).shape == x.shape
