@@ -28,8 +28,8 @@ class Witness:
 
 
 def stamp(weights: Iterable[Tensor]) -> tuple[object, ...]:
-    """Differs from an earlier one of the same tensors if they were written to: torch's count of that or, for tensors made
-    in inference mode, which have none, the values' digest."""
+    """Differs from an earlier one of the same tensors if they were written to: torch's count of that or, for tensors
+    made in inference mode, which have none, the values' digest."""
     return tuple((each.data_ptr(), _digest([each]) if each.is_inference() else each._version) for each in weights)
 
 
