@@ -10,7 +10,7 @@ EMULATED ?= build/emulated
 COMPAT_VENV ?= .venv-compat
 COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
 # CompressAI needs NumPy 1, and later releases of pyarrow NumPy 2.
-COMPAT_EXTRAS ?= compressai timm pyarrow==25.0.1 ray imageio datasets huggingface_hub scikit-learn
+COMPAT_EXTRAS ?= compressai timm pyarrow==25.0.1 ray imageio datasets huggingface_hub scikit-learn lpips
 # What is tested: the checkout, or a wheel that was built of it.
 COMPAT_PACKAGE ?= .
 COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
@@ -19,7 +19,7 @@ COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
 help:
 	@echo "make demo         compress, decompress and verify three photographs; results in demo-output/"
 	@echo "make test         build, install into $(VENV) and run the tests"
-	@echo "make test-compat  the tests beside CompressAI, torchvision, timm, pyarrow, Ray, imageio, datasets and scikit-learn, in $(COMPAT_VENV) (5 GB)"
+	@echo "make test-compat  the tests beside CompressAI, torchvision, timm, pyarrow, Ray, imageio, datasets, scikit-learn and lpips, in $(COMPAT_VENV) (5 GB)"
 	@echo "make emulated     build the modules that run the CUDA kernels on the CPU"
 	@echo "make cuda-report  what nvcc and the emulator say about the CUDA kernels, into docs/cuda-report.md"
 	@echo "make docs         the documentation, into build/site: open build/site/index.html"

@@ -14,7 +14,18 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("compressai", "torchvision", "timm", "pyarrow", "ray", "imageio", "datasets", "huggingface_hub", "sklearn")
+PACKAGES = (
+    "compressai",
+    "torchvision",
+    "timm",
+    "pyarrow",
+    "ray",
+    "imageio",
+    "datasets",
+    "huggingface_hub",
+    "sklearn",
+    "lpips",
+)
 
 
 def extra(module: str) -> ModuleType:
