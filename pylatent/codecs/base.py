@@ -27,7 +27,7 @@ from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.codecs.streams import as_coded, decode, encode
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import quantize
-from pylatent.codecs.witness import stamp
+from pylatent.codecs.witness import Stamp, stamp
 from pylatent.coding.container import Bitstream
 from pylatent.errors import ModelError
 
@@ -43,7 +43,7 @@ class Codec(Pretrained, CodecDefinition):
     """
 
     bf16 = False
-    _fingerprint: tuple[CodingTables, tuple[tuple[int, int], ...], bytes] | None = None  # of what was named, its digest
+    _fingerprint: tuple[CodingTables, Stamp, bytes] | None = None  # of what was named, its digest
 
     # The verbs.
 

@@ -35,7 +35,7 @@ from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import growth, run_network
 from pylatent.codecs.walk import Done
-from pylatent.codecs.witness import stamp
+from pylatent.codecs.witness import Stamp, stamp
 
 _HYPER_TILE = 256
 _HYPER_LATENT_TILE = 128  # in positions of the level that is predicted
@@ -64,7 +64,7 @@ class Chain(Codec):
     gain: nn.Parameter | None
     inverse_gain: nn.Parameter | None
     _scales: list[LayerScales] | None = None  # of the integer analysis, which is made when it is first needed:
-    _integers: tuple[tuple[tuple[int, int], ...], IntegerAnalysis] | None = None  # for these weights
+    _integers: tuple[Stamp, IntegerAnalysis] | None = None  # for these weights
 
     # What differs between chains.
 

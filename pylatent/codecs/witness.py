@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+Stamp = tuple[tuple[int, int | bytes], ...]
+
 
 class Witness:
     """Remembers weights by what they hold; as long as nobody has written to them, at no cost."""
@@ -27,7 +29,7 @@ class Witness:
         return True
 
 
-def stamp(weights: Iterable[Tensor]) -> tuple[object, ...]:
+def stamp(weights: Iterable[Tensor]) -> Stamp:
     """Differs from an earlier one of the same tensors if they were written to: torch's count of that or, for tensors
     made in inference mode, which have none, the values' digest."""
     return tuple((each.data_ptr(), _digest([each]) if each.is_inference() else each._version) for each in weights)
