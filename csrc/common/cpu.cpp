@@ -7,6 +7,8 @@
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <immintrin.h>
 #include <intrin.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 namespace pylatent {
@@ -60,6 +62,15 @@ bool has_vnni() {
   return __builtin_cpu_supports("avx512vnni");
 #else
   return false;  // MSVC builds have no SIMD variants
+#endif
+}
+
+bool has_avx_vnni() {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+  unsigned eax, ebx, ecx, edx;  // of leaf 7, 1: compilers' own names for it differ
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1U << 4)) != 0;
+#else
+  return false;
 #endif
 }
 

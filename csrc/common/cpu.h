@@ -13,6 +13,9 @@ Simd simd_level();
 // Whether the CPU has AVX-512 VNNI besides.
 bool has_vnni();
 
+// Whether it has AVX-VNNI: the same at AVX2's width, on CPUs without AVX-512, too.
+bool has_avx_vnni();
+
 // Whether this is a 64-bit ARM, all of which have NEON, and PYLATENT_SIMD is not scalar.
 bool has_neon();
 

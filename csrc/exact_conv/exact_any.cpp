@@ -4,6 +4,7 @@
 
 #include "common/parallel.h"
 #include "exact_conv/exact_kernel.h"
+#include "integer_conv/conv_variants.h"
 
 namespace pylatent::exact {
 namespace {
@@ -11,18 +12,32 @@ namespace {
 constexpr int64_t kTaskTiles = 16;
 constexpr double kProduct = 0.02;  // nanoseconds
 
-// In the order of integers::variants().
-Kernels kernels_of(int variant) {
-  constexpr Kernels (*kernels[])() = {
-      scalar_kernels,
+Kernels kernels_of(integers::Level level) {
+  using integers::Level;
+  switch (level) {
 #ifdef PYLATENT_X86_SIMD
-      sse2_kernels,   avx2_kernels, avx512_kernels, vnni_kernels,
+    case Level::sse2:
+      return sse2_kernels();
+    case Level::avx2:
+      return avx2_kernels();
+#ifdef PYLATENT_AVX_VNNI
+    case Level::avx_vnni:
+      return avx_vnni_kernels();
+    case Level::avx512_vl_vnni:
+      return avx512_vl_vnni_kernels();
+#endif
+    case Level::avx512:
+      return avx512_kernels();
+    case Level::avx512_vnni:
+      return vnni_kernels();
 #endif
 #ifdef PYLATENT_NEON
-      neon_kernels,
+    case Level::neon:
+      return neon_kernels();
 #endif
-  };
-  return kernels[variant]();
+    default:
+      return scalar_kernels();
+  }
 }
 
 // Tiles of one phase and one block of outputs.
@@ -139,7 +154,7 @@ class Convolution {
 }  // namespace
 
 void convolve_any(const Layer& layer, const Activations& from, Activations& to, int threads, int variant) {
-  Convolution(layer, from, to, kernels_of(variant), threads).run();
+  Convolution(layer, from, to, kernels_of(integers::level_of(variant)), threads).run();
 }
 
 }  // namespace pylatent::exact

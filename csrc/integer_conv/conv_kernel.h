@@ -64,6 +64,8 @@ struct Kernels {
 Kernels scalar_kernels();
 Kernels sse2_kernels();
 Kernels avx2_kernels();
+Kernels avx_vnni_kernels();        // AVX2 with AVX-VNNI
+Kernels avx512_vl_vnni_kernels();  // the same with the instruction as AVX-512 encodes it
 Kernels avx512_kernels();
 Kernels vnni_kernels();  // AVX-512 with VNNI
 Kernels neon_kernels();  // 64-bit ARM

@@ -1,4 +1,4 @@
-// The lanes of the kernels for AVX2.
+// The lanes of the kernels for AVX2, with and without VNNI.
 #pragma once
 
 #include <cstring>
@@ -39,6 +39,16 @@ struct Lanes256 : Avx2 {
   static H add_h(H a, H b) { return _mm256_add_epi16(a, b); }
   static H subtract_h(H a, H b) { return _mm256_sub_epi16(a, b); }
 };
+
+#if defined(__AVXVNNI__)
+struct LanesVnni256 : Lanes256 {
+  static I dot(I sum, I a, I w) { return _mm256_dpwssd_avx_epi32(sum, a, w); }
+};
+#elif defined(__AVX512VNNI__) && defined(__AVX512VL__)
+struct LanesVnni256 : Lanes256 {
+  static I dot(I sum, I a, I w) { return _mm256_dpwssd_epi32(sum, a, w); }
+};
+#endif
 
 }  // namespace
 }  // namespace pylatent::integers

@@ -8,19 +8,31 @@ namespace {
 
 struct Variant {
   const char* name;
+  Level level;
   Kernels kernels;
 };
 
 std::vector<Variant> find_variants() {
-  std::vector<Variant> found{{"scalar", scalar_kernels()}};
+  std::vector<Variant> found{{"scalar", Level::scalar, scalar_kernels()}};
 #ifdef PYLATENT_X86_SIMD
-  found.push_back({"sse2", sse2_kernels()});
-  if (simd_level() >= Simd::avx2) found.push_back({"avx2", avx2_kernels()});
-  if (simd_level() >= Simd::avx512) found.push_back({"avx512", avx512_kernels()});
-  if (simd_level() >= Simd::avx512 && has_vnni()) found.push_back({"avx512-vnni", vnni_kernels()});
+  found.push_back({"sse2", Level::sse2, sse2_kernels()});
+  if (simd_level() >= Simd::avx2) {
+    found.push_back({"avx2", Level::avx2, avx2_kernels()});
+#ifdef PYLATENT_AVX_VNNI
+    if (has_avx_vnni()) {
+      found.push_back({"avx2-vnni", Level::avx_vnni, avx_vnni_kernels()});
+    } else if (simd_level() >= Simd::avx512 && has_vnni()) {  // so that it runs on more machines than it is made for
+      found.push_back({"avx2-vnni", Level::avx512_vl_vnni, avx512_vl_vnni_kernels()});
+    }
+#endif
+  }
+  if (simd_level() >= Simd::avx512) {
+    found.push_back({"avx512", Level::avx512, avx512_kernels()});
+    if (has_vnni()) found.push_back({"avx512-vnni", Level::avx512_vnni, vnni_kernels()});
+  }
 #endif
 #ifdef PYLATENT_NEON
-  if (has_neon()) found.push_back({"neon", neon_kernels()});
+  if (has_neon()) found.push_back({"neon", Level::neon, neon_kernels()});
 #endif
   return found;
 }
@@ -43,6 +55,8 @@ int variant_number(int variant) {
   check_range("variant", variant, -1, count - 1);
   return variant < 0 ? count - 1 : variant;
 }
+
+Level level_of(int variant) { return available()[static_cast<size_t>(variant_number(variant))].level; }
 
 const Kernels& kernels_of(int variant) { return available()[static_cast<size_t>(variant_number(variant))].kernels; }
 

@@ -7,11 +7,16 @@
 
 namespace pylatent::integers {
 
+enum class Level { scalar, sse2, avx2, avx_vnni, avx512_vl_vnni, avx512, avx512_vnni, neon };
+
 // Names of those that PYLATENT_SIMD allows, the fastest last.
 std::vector<const char*> variants();
 
 // The kernels of a place in variants(), or of the last for -1. Throws std::invalid_argument.
 const Kernels& kernels_of(int variant);
+
+// What a place in variants(), or -1 for the last, needs. Throws std::invalid_argument.
+Level level_of(int variant);
 
 // The place of an argument that may be -1. Throws std::invalid_argument.
 int variant_number(int variant);
