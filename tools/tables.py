@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attention_table import attention_codecs_section
 from integer_table import integer_section
 from pages import table, with_section
 
@@ -325,6 +326,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     DOCS / "measurements.md": {
         "rd": rd_section,
         "speed": speed_section,
+        "attention": attention_codecs_section,
         "integers": integer_section,
         "operators": operators_section,
     },
