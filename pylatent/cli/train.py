@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 
-_CHANNELS = {"hyperprior": (64, 128), "nested": (70, 150), "residual": (128, 256)}  # N and M
+_CHANNELS = {"hyperprior": (64, 128), "nested": (70, 150), "residual": (128, 256), "tinylic": (128, 320)}  # N and M
 
 
 @app.command("rd", epilog=examples("train rd"))
@@ -36,14 +36,22 @@ def rd(
     name: Annotated[str, typer.Option(help="Versioned name of the model that is exported.")] = "mymodel-1",
     steps: Annotated[int, typer.Option(min=1, help="Length of the run in steps.")] = 100_000,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Length by the clock, instead of --steps.")] = None,
-    codec: Annotated[str, typer.Option(help="hyperprior, nested or residual.")] = "hyperprior",
+    codec: Annotated[str, typer.Option(help="hyperprior, nested, residual or tinylic.")] = "hyperprior",
     n: Annotated[
         int | None,
-        typer.Option("--N", min=1, max=256, help="Channels of the transforms: 64, nested 70; residual: of z, 128."),
+        typer.Option(
+            "--N", min=1, max=256, help="Channels of the transforms: 64, nested 70, TinyLIC 128; residual: of z, 128."
+        ),
     ] = None,
-    m: Annotated[int | None, typer.Option("--M", min=1, help="Channels of y: 128, nested 150, residual 256.")] = None,
+    m: Annotated[
+        int | None, typer.Option("--M", min=1, help="Channels of y: 128, nested 150, residual 256, TinyLIC 320.")
+    ] = None,
     lambdas: Annotated[
-        str | None, typer.Option(help="Weights of 255² MSE, one a quality: 0.0018,0.0035,… (eight if not given).")
+        str | None,
+        typer.Option(
+            help="Weights of 255² MSE, one a quality: 0.0018,0.0035,… (eight if not given); TinyLIC: one makes a fixed "
+            "rate."
+        ),
     ] = None,
     widths: Annotated[
         str | None, typer.Option(help="Residual: channels at 1/4, 1/8 and 1/16 of the sides; 64,128,192.")
@@ -77,7 +85,7 @@ def rd(
     if crop % 64:
         raise misused(f"--crop must be a multiple of 64, got {crop}")
     if codec not in _CHANNELS:
-        raise misused(f"--codec must be hyperprior, nested or residual, got {codec}")
+        raise misused(f"--codec must be hyperprior, nested, residual or tinylic, got {codec}")
     weights = numbers("--lambdas", lambdas)
     shape = {"widths": whole_numbers("--widths", widths, 3), "hyper": whole_numbers("--hyper", hyper, 2)}
     given_shape: dict[str, Any] = {name: value for name, value in shape.items() if value is not None}
@@ -87,7 +95,8 @@ def rd(
     from pylatent import zoo
     from pylatent._model_header import is_model
     from pylatent.codecs.base import Codec
-    from pylatent.train.rd import LAMBDAS, Nested, Progress, Recipe, Residual, Trainer
+    from pylatent.train.rd import Progress, Trainer
+    from pylatent.train.recipe import LAMBDAS, Nested, Recipe, Residual
     from pylatent.train.validate import load_centres, rate_distortion
     from pylatent.zoo.checkpoints import codec_from_checkpoint
 
@@ -107,6 +116,7 @@ def rd(
         M=m or _CHANNELS[codec][1],
         nested=Nested(**given) if codec == "nested" else None,
         residual=Residual(**given_shape) if codec == "residual" else None,
+        tinylic=codec == "tinylic",
         lambdas=LAMBDAS if weights is None else tuple(weights),
         crop=crop,
         batch=batch,
@@ -134,8 +144,9 @@ def rd(
                 show(step.fraction, 1.0, f"step {step.step}  {step.bpp:.3f} bpp  {step.psnr:.2f} dB")
 
         def measure(codec: Codec) -> dict[str, object]:
-            rows = rate_distortion(codec, pictures, range(1, len(recipe.lambdas) + 1))
-            complain("  ".join(f"q{row['quality']:g} {row['bpp']:.3f}/{row['psnr']:.2f}" for row in rows))
+            qualities = [None] if codec.qualities is None else range(1, len(recipe.lambdas) + 1)
+            rows = rate_distortion(codec, pictures, qualities)
+            complain("  ".join(f"q{row['quality'] or 1:g} {row['bpp']:.3f}/{row['psnr']:.2f}" for row in rows))
             return {"validation": rows}
 
         trainer.run(photos, validate=measure if pictures else None, every=every, report=report)

@@ -120,6 +120,9 @@ def tinylic_from_state_dict(
     except KeyError as error:
         raise ModelError(f"the checkpoint is not a TinyLIC: it has no {error}") from error
     gains = len(parameters["gain"]) if "gain" in parameters else 0
+    for name, value in parameters.items():
+        if name.endswith((".gamma_1", ".gamma_2")) and len(value) != gains:
+            raise ModelError(f"the checkpoint has {gains} quality levels by its gains, but {len(value)} by {name}")
     try:
         codec = TinyLIC(N, M, gains=gains)
         codec.load_state_dict(parameters)

@@ -139,7 +139,7 @@ class TinyLIC(Codec):
         if step.level == 1:
             return self.prior_parameters(done)
         if "hyper" not in done.kept:
-            quality = None if done.quality is None else torch.tensor(done.quality, device=done.device)
+            quality = None if done.quality is None else torch.tensor(done.quality).to(done.device, non_blocking=True)
             z_hat = _gained(done.level(1), self.inverse_hyper_gain, quality)
             done.kept["hyper"] = _run(self.h_s, z_hat, quality)
         start, stop = step.parts[0].start, cast(int, step.parts[0].stop)

@@ -1,9 +1,9 @@
 """Rate-distortion training of a variable-rate codec: one set of weights for all qualities.
 
 One lambda per picture of the batch, stratified over the qualities; each picture's loss is divided by the running mean
-of its quality's loss, so that low and high rates count alike. Muon with weight decay trains the convolutions, Adam the
-rest; some pictures get colours that few photographs have. The averaged weights are kept beside the raw ones and are
-what is exported. A step does not wait for the device: what it reports are tensors until someone reads them.
+of its quality's loss, so that low and high rates count alike. Muon with weight decay trains convolutions and matrices,
+Adam the rest; some pictures get colours that few photographs have. The averaged weights are kept beside the raw ones
+and are what is exported. A step does not wait for the device: what it reports are tensors until someone reads them.
 """
 
 from __future__ import annotations
@@ -21,74 +21,19 @@ from torch import Tensor, nn
 
 from pylatent._files import write_bytes
 from pylatent._native import has_bf16
-from pylatent.codecs.chain import Chain
-from pylatent.codecs.hyperprior import MeanScaleHyperprior
+from pylatent._text import count
+from pylatent.codecs.base import Codec
 from pylatent.codecs.latents import Latents
-from pylatent.codecs.nested import NestedCodec, PriorName
-from pylatent.codecs.residual import ResidualHyperprior
 from pylatent.codecs.rounding import mixed
 from pylatent.errors import ModelError
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.muon import Muon
+from pylatent.train.recipe import Recipe, make_codec
 
 _WARM_UP_STEPS = 200
-LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)  # times 255^2 MSE; qualities 1 to 8
-
-
-@dataclass(frozen=True)
-class Nested:
-    """What makes a recipe's codec a nested one: arguments of `NestedCodec`, whose channels are N and M."""
-
-    levels: int = 4
-    prior: PriorName = "logistic"
-    common_dim: bool = True
-    predict_mean: bool = True
-    logistic_scale: float = 1.0
-    bin_width: float = 1.0
-
-
-@dataclass(frozen=True)
-class Residual:
-    """What makes it a residual hyperprior: arguments of `ResidualHyperprior`, whose other channels are N and M."""
-
-    widths: tuple[int, int, int] = (64, 128, 192)
-    hyper: tuple[int, int] = (160, 192)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a run depends on. `minutes`, when given, replaces `steps`: the rate then falls by the clock.
-
-    colours: the part of the crops that `unusual_colours` changes, of each kind. weight_decay: of the convolutions.
-    """
-
-    N: int = 64
-    M: int = 128
-    nested: Nested | None = None
-    residual: Residual | None = None
-    lambdas: tuple[float, ...] = LAMBDAS
-    crop: int = 192
-    batch: int = 4
-    steps: int = 100_000
-    minutes: float | None = None
-    learning_rate: float = 1e-3
-    average: float = 0.999
-    weight_decay: float = 0.1
-    colours: float = 0.2
-    clip: float = 1.0
-    seed: int = 0
-
-
-def make_codec(recipe: Recipe) -> Chain:
-    """The codec that a recipe trains, with random weights. Raises ValueError for a nested one that cannot be."""
-    gains = len(recipe.lambdas)
-    if recipe.residual is not None:
-        return ResidualHyperprior(M=recipe.M, N=recipe.N, lambdas=recipe.lambdas, **asdict(recipe.residual))
-    if recipe.nested is None:
-        return MeanScaleHyperprior(recipe.N, recipe.M, gains=gains)
-    return NestedCodec(channels=recipe.N, latent_channels=recipe.M, gains=gains, **asdict(recipe.nested))
+_LOOKED_AT = 20  # steps between looks at whether the loss is finite, each of which waits for the device
 
 
 @dataclass(frozen=True)
@@ -112,20 +57,31 @@ class Progress:
         return float(-10 * torch.log10(self.means[2]))
 
 
+def _is_of_muon(name: str, parameter: Tensor) -> bool:
+    """Whether it is a convolution's weight or a linear layer's; gains are matrices of another kind."""
+    return parameter.ndim == 4 or (parameter.ndim == 2 and name.endswith(".weight"))
+
+
 def _shape(weights: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(weights[name].shape) if name in weights else None
+
+
+def _levels(weights: dict[str, Tensor]) -> str:
+    """How many qualities a codec's gains are for."""
+    return count(len(weights["gain"]), "quality level") if "gain" in weights else "a fixed rate"
 
 
 class _Objective(nn.Module):
     """Plain tensors out, as Fabric's wrappers need them: (mse, bits per pixel), each (B,)."""
 
-    def __init__(self, codec: Chain) -> None:
+    def __init__(self, codec: Codec) -> None:
         super().__init__()
         self.codec = codec
 
-    def forward(self, x: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, quality: Tensor, qualities: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+        """quality: (B,), on the device what `qualities` are here."""
         size = (x.shape[2], x.shape[3])
-        rated = self.codec.quantize(Latents(self.codec.analysis(x, quality), size), mixed)
+        rated = self.codec.quantize(Latents(self.codec.analysis(x, quality), size, qualities), mixed)
         x_hat = self.codec.synthesis(rated.latents.levels, quality)
         bits = torch.stack([level.float() for level in rated.bits]).sum(0)
         return (x_hat.float() - x).pow(2).mean((1, 2, 3)), bits / (size[0] * size[1])
@@ -157,8 +113,9 @@ class Trainer:
         Raises ModelError if that is of a run with another architecture.
         """
         self.codec.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        weights = [p for name, p in self.codec.named_parameters() if p.ndim == 4]
-        rest = [p for p in self.codec.parameters() if p.ndim != 4 and p.requires_grad]
+        named = [(name, p) for name, p in self.codec.named_parameters() if p.requires_grad]
+        weights = [p for name, p in named if _is_of_muon(name, p)]
+        rest = [p for name, p in named if not _is_of_muon(name, p)]
         muon = Muon(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
         adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate, fused=True)
         self.average = {name: p.detach().clone() for name, p in self.codec.float_state().items()}
@@ -170,6 +127,7 @@ class Trainer:
             adam.load_state_dict(checkpoint["adam"])
             self.step, self.elapsed, self.scale = checkpoint["step"], checkpoint["elapsed"], checkpoint["scale"]
         self.scale = self.scale.to(self.fabric.device)
+        self.failed = torch.zeros((), dtype=torch.int64, device=self.fabric.device)  # the first step of no finite loss
         self._lambdas = torch.tensor(self.recipe.lambdas, device=self.fabric.device)
         self._places = torch.arange(self.recipe.batch, device=self.fabric.device)
         self.model, self.muon, self.adam = self.fabric.setup(_Objective(self.codec), muon, adam)
@@ -179,6 +137,11 @@ class Trainer:
             self.codec.load_state_dict(weights)
         except RuntimeError as error:
             wanted = self.codec.float_state()
+            theirs, ours = (_levels(state) for state in (weights, wanted))
+            if theirs != ours:
+                raise ModelError(
+                    f"{whose} of {theirs}, this one is of {ours}: give as many --lambdas, or another folder"
+                ) from error
             other = [name for name in weights.keys() | wanted.keys() if _shape(weights, name) != _shape(wanted, name)]
             name = min(other, default="its weights")
             raise ModelError(
@@ -197,11 +160,14 @@ class Trainer:
         self,
         photos: Path,
         *,
-        validate: Callable[[Chain], dict[str, Any]] | None = None,
+        validate: Callable[[Codec], dict[str, Any]] | None = None,
         every: int = 2000,
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        """Train to the end. Every `every` steps: checkpoint, and a line of `validate`'s results in log.jsonl."""
+        """Train to the end. Every `every` steps: checkpoint, and a line of `validate`'s results in log.jsonl.
+
+        Raises ModelError, and keeps the last checkpoint, when the loss is not a finite number.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(self.folder / "recipe.json", json.dumps(asdict(self.recipe), indent=1).encode())
         images = load_images(photos, self.recipe.crop)
@@ -214,7 +180,10 @@ class Trainer:
             self.elapsed += time.monotonic() - started
             self.step += 1
             report(progress)
-            if self.step % every == 0 or self.fraction >= 1:
+            saves = self.step % every == 0 or self.fraction >= 1
+            if saves or self.step % _LOOKED_AT == 0:
+                self._stop_if_not_finite()
+            if saves:
                 self._log(progress, validate)
                 self.save()
 
@@ -229,10 +198,13 @@ class Trainer:
             x = x.pin_memory()
         x = x.to(self.fabric.device, non_blocking=True).float() / 255
         x = unusual_colours(x, recipe.colours).contiguous(memory_format=torch.channels_last)
-        picks = (self._places + self.step * recipe.batch) % len(recipe.lambdas)
-        mse, bpp = self.model(x, picks + 1.0)
+        first, levels = self.step * recipe.batch, len(recipe.lambdas)
+        picks = (self._places + first) % levels
+        mse, bpp = self.model(x, picks + 1.0, tuple((first + i) % levels + 1.0 for i in range(recipe.batch)))
         losses = self._lambdas[picks] * 255**2 * mse + bpp
         self._follow(picks, losses.detach())
+        failed = ~losses.detach().isfinite().all() & (self.failed == 0)
+        self.failed = torch.where(failed, self.step + 1, self.failed)
         self.fabric.backward((losses / self.scale[picks]).mean())
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), recipe.clip)
         for optimizer in (self.muon, self.adam):
@@ -247,6 +219,15 @@ class Trainer:
         means = torch.stack([losses.detach().mean(), bpp.detach().mean(), mse.detach().mean()])
         return Progress(self.step, self.fraction, means)
 
+    def _stop_if_not_finite(self) -> None:
+        if step := int(self.fabric.all_reduce(self.failed, reduce_op="max")):  # type: ignore[arg-type]  # a tensor
+            kept = read_checkpoint(self.folder / "checkpoint.pt", torch.device("cpu"))
+            left = "there is no checkpoint yet" if kept is None else f"the checkpoint of step {kept['step']} stays"
+            raise ModelError(
+                f"the loss of step {step} is not finite: {left}; start from it with a smaller "
+                "--learning-rate, another --seed or --precision 32-true"
+            )
+
     def _follow(self, picks: Tensor, losses: Tensor) -> None:
         """Running means of the loss at the qualities of this batch."""
         count = torch.zeros_like(self.scale).index_add(0, picks, torch.ones_like(losses))
@@ -254,14 +235,14 @@ class Trainer:
         followed = torch.where(self.scale > 0, 0.99 * self.scale + 0.01 * mean, mean)
         self.scale = torch.where(count > 0, followed, self.scale)
 
-    def averaged(self) -> Chain:
+    def averaged(self) -> Codec:
         """The model with averaged weights, in eval mode, on the CPU: what is validated and exported."""
         codec = make_codec(self.recipe)
         codec.load_state_dict({name: value.cpu() for name, value in self.average.items()})
         codec.fit_prior()
         return codec.eval()
 
-    def _log(self, progress: Progress, validate: Callable[[Chain], dict[str, Any]] | None) -> None:
+    def _log(self, progress: Progress, validate: Callable[[Codec], dict[str, Any]] | None) -> None:
         if self.fabric.global_rank == 0:
             line: dict[str, Any] = {"step": self.step, "minutes": self.elapsed / 60, "loss": self.scale.tolist()}
             if validate is not None:

@@ -22,10 +22,12 @@ def load_centres(folder: Path, size: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def rate_distortion(codec: Codec, pictures: Sequence[Tensor], qualities: Sequence[float]) -> list[dict[str, float]]:
-    """Means over the pictures at each quality: {"quality", "bpp", "psnr"}."""
+def rate_distortion(
+    codec: Codec, pictures: Sequence[Tensor], qualities: Sequence[float | None]
+) -> list[dict[str, float | None]]:
+    """Means over the pictures at each quality (None for a fixed rate): {"quality", "bpp", "psnr"}."""
     device = codec.device
-    rows = []
+    rows: list[dict[str, float | None]] = []
     for quality in qualities:
         bpp, psnr = 0.0, 0.0
         for picture in pictures:
@@ -34,5 +36,5 @@ def rate_distortion(codec: Codec, pictures: Sequence[Tensor], qualities: Sequenc
             mse = (torch.round(output.x_hat * 255) - x).pow(2).mean().clamp_min(1e-4)
             bpp += float(output.bpp) / len(pictures)
             psnr += float(10 * torch.log10(255**2 / mse)) / len(pictures)
-        rows.append({"quality": float(quality), "bpp": bpp, "psnr": psnr})
+        rows.append({"quality": None if quality is None else float(quality), "bpp": bpp, "psnr": psnr})
     return rows

@@ -29,7 +29,7 @@ from pylatent.codecs.rounding import mixed, nearest
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.muon import Muon
-from pylatent.train.rd import LAMBDAS
+from pylatent.train.recipe import LAMBDAS
 
 CROP, BATCH = 128, 8
 QUALITIES = (1, 4, 8)

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric 
 from pylatent import images, zoo
 from pylatent.cli.train import app
 from pylatent.codecs import NestedCodec, ResidualHyperprior
-from pylatent.errors import PylatentWarning
+from pylatent.errors import ModelError, PylatentWarning
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images
 from pylatent.train.muon import Muon, orthogonalize
-from pylatent.train.rd import Nested, Recipe, Residual, Trainer
+from pylatent.train.rd import Trainer
+from pylatent.train.recipe import Nested, Recipe, Residual
 
 PICTURES = Path(__file__).parents[1] / "data" / "pictures"
 
@@ -36,6 +38,7 @@ def photos(tmp_path):
 
 
 TINY = {"N": 4, "M": 6, "crop": 64, "batch": 2}
+TINYLIC = {"N": 32, "M": 16}  # heads of 16 need as many channels
 
 
 def test_orthogonalize_makes_all_singular_values_near_one():
@@ -85,7 +88,10 @@ def test_unusual_colours_are_of_three_kinds():
     assert float(saturation.max()) > 1.5
 
 
-@pytest.mark.parametrize("form", [{}, {"nested": Nested(levels=3)}, {"residual": Residual((4, 5, 6), (4, 5))}])
+FORMS = [{}, {"nested": Nested(levels=3)}, {"residual": Residual((4, 5, 6), (4, 5))}, {"tinylic": True} | TINYLIC]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["hyperprior", "nested", "residual", "tinylic"])
 def test_a_step_does_not_wait_for_the_device(photos, tmp_path, form):
     """On a GPU, a number read from a tensor would; on the CPU it shows as the same operation."""
 
@@ -94,7 +100,7 @@ def test_a_step_does_not_wait_for_the_device(photos, tmp_path, form):
             assert function is not torch.ops.aten._local_scalar_dense.default, "a number was read from a tensor"
             return function(*arguments, **(keywords or {}))
 
-    trainer = Trainer(Recipe(**TINY, **form), tmp_path / "run", precision="32-true")
+    trainer = Trainer(Recipe(**TINY | form), tmp_path / "run", precision="32-true")
     trainer.prepare()
     x = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     with Waits():
@@ -239,10 +245,72 @@ def test_the_command_trains_a_residual_codec_and_goes_on_from_it(photos, tmp_pat
     )  # two steps of the warm-up away
 
 
+@pytest.mark.parametrize("lambdas", [(0.05,), (0.01, 0.05)], ids=["fixed", "variable"])
+def test_training_tinylic_lowers_the_loss(photos, tmp_path, lambdas):
+    recipe = Recipe(**TINY | TINYLIC, tinylic=True, steps=12, learning_rate=1e-2, lambdas=lambdas)
+    trainer = Trainer(recipe, tmp_path / "run", precision="32-true")
+    trainer.prepare()
+    losses = []
+    trainer.run(photos, report=lambda progress: losses.append(progress.loss))
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+    assert (trainer.codec.qualities is None) == (len(lambdas) == 1)
+
+
+def test_the_command_trains_tinylic_validates_it_and_resumes(photos, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(photos, tmp_path / "large")
+    for path in (tmp_path / "large").rglob("*.png"):
+        Image.open(path).resize((256, 256)).save(path)
+    arguments = ["rd", str(photos), "-o", str(run), "--name", "tinylic-1", "--codec", "tinylic", "--N", "32"]
+    arguments += ["--M", "16", "--lambdas", "0.01", "--crop", "64", "--batch", "1", "--precision", "32-true"]
+    for steps in ("2", "3"):
+        result = CliRunner().invoke(app, [*arguments, "--steps", steps, "--validate", str(tmp_path / "large")])
+        assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3]
+    assert lines[0]["validation"][0]["quality"] is None
+    codec = zoo.load(str(run / "tinylic-1.safetensors"))
+    assert (codec.qualities, codec.lambdas) == (None, (0.01,))
+    x = torch.rand(1, 3, 40, 24)
+    assert codec.decompress(codec.compress(x)).shape == x.shape
+
+
+def test_a_run_of_other_quality_levels_is_refused(photos, tmp_path):
+    recipe = Recipe(**TINY | TINYLIC, tinylic=True, steps=1, lambdas=(0.01, 0.02, 0.05))
+    trainer = Trainer(recipe, tmp_path / "run", precision="32-true")
+    trainer.prepare()
+    trainer.run(photos)
+    for lambdas, levels in (((0.01, 0.05), "2 quality levels"), ((0.01,), "a fixed rate")):
+        other = Trainer(replace(recipe, lambdas=lambdas), tmp_path / "run", precision="32-true")
+        with pytest.raises(ModelError, match=f"holds a run of 3 quality levels, this one is of {levels}: give as"):
+            other.prepare()
+        with pytest.raises(ModelError, match=f"start from are of 3 quality levels, this one is of {levels}"):
+            other.start_from(trainer.codec.float_state())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(photos, tmp_path):
+    recipe = Recipe(**TINY, steps=60, lambdas=(0.01, 0.05))
+    trainer = Trainer(recipe, tmp_path / "run", precision="32-true")
+    trainer.prepare()
+
+    def spoil(progress):
+        if progress.step == 4:
+            trainer.codec.g_a[0].weight.data[0] = float("nan")
+
+    kept = "the loss of step 6 is not finite: the checkpoint of step 4 stays; start from it with a smaller"
+    with pytest.raises(ModelError, match=kept):
+        trainer.run(photos, every=2, report=spoil)
+    again = Trainer(recipe, tmp_path / "run", precision="32-true")
+    again.prepare()
+    assert again.step == 4
+    assert all(value.isfinite().all() for value in again.codec.parameters())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--codec", "transformer"], "--codec must be hyperprior, nested or residual"),
+        (["--codec", "transformer"], "--codec must be hyperprior, nested, residual or tinylic"),
+        (["--codec", "tinylic"], "`N` must be a multiple of 32, got 4"),
         (["--widths", "1,2,3"], "--widths is for --codec residual"),
         (["--codec", "residual", "--widths", "1,2"], "must be 3 whole numbers above 0 .* got 1,2"),
         (["--codec", "residual", "--hyper", "1,0"], "must be 2 whole numbers above 0"),
