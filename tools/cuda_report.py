@@ -59,6 +59,11 @@ class Row:
         return self.counts[name] / ideal if ideal else None
 
 
+def multiplications(counts: dict[str, Any]) -> int:
+    """That tensor cores are asked for; of bytes, all that a product of numbers of several bytes takes."""
+    return 2048 * counts["mma_16bit"] + 1024 * counts["mma_tf32"] + 4096 * counts["mma_bytes"]
+
+
 def random(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 1.0) -> Tensor:
     return (torch.randn(*shape) * scale).to(dtype).requires_grad_()
 
@@ -147,7 +152,7 @@ def measure() -> tuple[list[Row], list[str]]:
         outputs = [result] if isinstance(result, Tensor) else [t for t in result if t is not None]
         least = sum(t.nbytes for t in [*tensors, *outputs])
         needed = sum(row.counts["bytes_needed"] for row in found)
-        multiplied = sum(2048 * row.counts["mma_16bit"] + 1024 * row.counts["mma_tf32"] for row in found)
+        multiplied = sum(multiplications(row.counts) for row in found)
         mma = f"{multiplied / macs:.2f}" if multiplied else "-"
         launches = sum(row.counts["launches"] for row in found)
         calls.append(f"| {label} | {launches} | {least / 1e6:.2f} | {needed / least:.2f} | {mma} |")

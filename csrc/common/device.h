@@ -11,7 +11,7 @@
 //   atomicAdd(p, x), atomic_add_vec(p, v)               the latter adds 2 or 4 floats, aligned, each atomically
 //   cp_async<BYTES>(shared, global, valid), cp_async_commit(), cp_async_wait<N>()
 //   ldmatrix_x4, ldmatrix_x4_trans, ldmatrix_x2, ldmatrix_x2_trans (registers, row)
-//   mma_m16n8k16<T>(d, a, b), mma_m16n8k8_tf32(d, a, b), to_tf32(x)
+//   mma_m16n8k16<T>(d, a, b), mma_m16n8k8_tf32(d, a, b), to_tf32(x), mma_m16n8k32<A, B>(d, a, b)
 //   fast_exp(x), fast_exp2(x), fast_log(x), fast_log2(x), fast_divide(a, b)
 //   launch(name, kernel, grid, block, shared_bytes, stream, arguments...), DeviceGuard, multiprocessor_count(device)
 //

@@ -224,6 +224,29 @@ __device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// d += a b modulo 2^32, with d 16 x 8 integers, a 16 x 32 row-major, b 32 x 8 column-major, of signed or unsigned
+// bytes.
+template <class A, class B>
+__device__ __forceinline__ void mma_m16n8k32(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  static_assert(sizeof(A) == 1 && sizeof(B) == 1, "m16n8k32 multiplies bytes");
+  constexpr bool signed_a = std::is_signed_v<A>, signed_b = std::is_signed_v<B>;
+#define PYLATENT_MMA(a_type, b_type)                                                  \
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." a_type "." b_type             \
+               ".s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                       \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+  if constexpr (signed_a && signed_b) {
+    PYLATENT_MMA("s8", "s8");
+  } else if constexpr (signed_a) {
+    PYLATENT_MMA("s8", "u8");
+  } else if constexpr (signed_b) {
+    PYLATENT_MMA("u8", "s8");
+  } else {
+    PYLATENT_MMA("u8", "u8");
+  }
+#undef PYLATENT_MMA
+}
+
 __device__ __forceinline__ uint32_t to_tf32(float x) {
   uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));

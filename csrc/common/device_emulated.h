@@ -71,6 +71,15 @@ inline int __float_as_int(float x) { return pylatent::bit_cast<int>(x); }
 inline float __int_as_float(int x) { return pylatent::bit_cast<float>(x); }
 inline unsigned __float_as_uint(float x) { return pylatent::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return pylatent::bit_cast<float>(x); }
+// Four of the eight bytes of x and y, numbered from the lowest of x, by the nibbles of `selector`.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const uint64_t bytes = x | uint64_t{y} << 32;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) {
+    result |= static_cast<unsigned>(bytes >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+  }
+  return result;
+}
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 inline float normcdff(float x) { return 0.5f * std::erfc(-x * 0.70710678f); }
 using std::max;

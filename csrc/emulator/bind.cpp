@@ -46,6 +46,7 @@ py::list counts() {
     entry["ldmatrix"] = counts.ldmatrix;
     entry["mma_16bit"] = counts.mma_16bit;
     entry["mma_tf32"] = counts.mma_tf32;
+    entry["mma_bytes"] = counts.mma_bytes;
     out.append(entry);
   }
   return out;

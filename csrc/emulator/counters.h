@@ -47,7 +47,7 @@ struct Counts {
   int64_t bytes_needed = 0;                                    // different bytes that a launch read, plus wrote
   std::map<std::string, LineCounts> lines;                     // by "file:line"
   int64_t ldmatrix_turns = 0, ldmatrix_turns_ideal = 0;
-  int64_t ldmatrix = 0, mma_16bit = 0, mma_tf32 = 0;  // instructions of a warp
+  int64_t ldmatrix = 0, mma_16bit = 0, mma_tf32 = 0, mma_bytes = 0;  // instructions of a warp
 };
 
 class Counters {
@@ -64,7 +64,12 @@ class Counters {
   void note_global(const void* site, uintptr_t address, int bytes, Access access, const Where& where);
   void note_shared(const void* site, int64_t byte, int bytes, const Where& where);
   void note_ldmatrix(const int64_t* row_bytes, int matrices);
-  void note_mma(bool tf32) { ++(tf32 ? counts_->mma_tf32 : counts_->mma_16bit); }
+  enum class Product { halves, tf32, bytes };
+  void note_mma(Product product) {
+    ++(product == Product::halves ? counts_->mma_16bit
+       : product == Product::tf32 ? counts_->mma_tf32
+                                  : counts_->mma_bytes);
+  }
 
  private:
   enum class Space : uint8_t { global, shared };

@@ -85,7 +85,7 @@ void complete_m16n8k16(void* const* payloads, uint32_t) {
     }
   }
   multiply(payloads, a, b);
-  if (counters().on) counters().note_mma(false);
+  if (counters().on) counters().note_mma(Counters::Product::halves);
 }
 
 // The multiplier ignores the lowest 13 bits.
@@ -104,12 +104,54 @@ void complete_m16n8k8_tf32(void* const* payloads, uint32_t) {
     b[group][k + 4] = tf32(from.b[1]);
   }
   multiply(payloads, a, b);
-  if (counters().on) counters().note_mma(true);
+  if (counters().on) counters().note_mma(Counters::Product::tf32);
 }
 
 constexpr Collective mma_bf16{"mma_m16n8k16<bf16>", true, complete_m16n8k16<bf16>};
 constexpr Collective mma_f16{"mma_m16n8k16<f16>", true, complete_m16n8k16<f16>};
 constexpr Collective mma_tf32{"mma_m16n8k8_tf32", true, complete_m16n8k8_tf32};
+
+// Bytes of a register, from the lowest, for k of four neighbours. Sums wrap, as they do without .satfinite.
+struct ByteProduct {
+  int32_t* d;
+  const uint32_t* a;
+  const uint32_t* b;
+};
+
+template <bool SIGNED>
+int32_t byte_of(uint32_t word, int i) {
+  const uint8_t byte = static_cast<uint8_t>(word >> 8 * i);
+  return SIGNED ? int32_t{static_cast<int8_t>(byte)} : int32_t{byte};
+}
+
+template <bool SIGNED_A, bool SIGNED_B>
+void complete_m16n8k32(void* const* payloads, uint32_t) {
+  int32_t a[16][32], b[8][32];
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto& from = *static_cast<const ByteProduct*>(payloads[lane]);
+    const int group = lane / 4, first = 4 * (lane % 4);
+    for (int i = 0; i < 4; ++i) {
+      for (int part = 0; part < 4; ++part) {
+        a[group + 8 * (part % 2)][first + 16 * (part / 2) + i] = byte_of<SIGNED_A>(from.a[part], i);
+      }
+      for (int part = 0; part < 2; ++part) b[group][first + 16 * part + i] = byte_of<SIGNED_B>(from.b[part], i);
+    }
+  }
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      int32_t& d = static_cast<const ByteProduct*>(payloads[row % 8 * 4 + column / 2])->d[row / 8 * 2 + column % 2];
+      int32_t sum = 0;
+      for (int k = 0; k < 32; ++k) sum += a[row][k] * b[column][k];
+      d = static_cast<int32_t>(static_cast<uint32_t>(d) + static_cast<uint32_t>(sum));
+    }
+  }
+  if (counters().on) counters().note_mma(Counters::Product::bytes);
+}
+
+constexpr Collective mma_bytes[2][2] = {{{"mma_m16n8k32<uint8_t, uint8_t>", true, complete_m16n8k32<false, false>},
+                                         {"mma_m16n8k32<uint8_t, int8_t>", true, complete_m16n8k32<false, true>}},
+                                        {{"mma_m16n8k32<int8_t, uint8_t>", true, complete_m16n8k32<true, false>},
+                                         {"mma_m16n8k32<int8_t, int8_t>", true, complete_m16n8k32<true, true>}}};
 
 void multiply(const Collective& what, float* d, const uint32_t* a, const uint32_t* b, const Where& where) {
   Product product{d, a, b};
@@ -133,6 +175,11 @@ void multiply_f16(float* d, const uint32_t* a, const uint32_t* b, const Where& w
 }
 void multiply_tf32(float* d, const uint32_t* a, const uint32_t* b, const Where& where) {
   multiply(mma_tf32, d, a, b, where);
+}
+void multiply_bytes(int32_t* d, const uint32_t* a, const uint32_t* b, bool signed_a, bool signed_b,
+                    const Where& where) {
+  ByteProduct product{d, a, b};
+  collective(mma_bytes[signed_a][signed_b], ~uint32_t{0}, &product, where);
 }
 
 }  // namespace pylatent::emulator

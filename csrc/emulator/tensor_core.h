@@ -14,6 +14,7 @@ void load_matrices(uint32_t* registers, int count, bool transposed, int64_t row_
 void multiply_bf16(float* d, const uint32_t* a, const uint32_t* b, const Where& where);
 void multiply_f16(float* d, const uint32_t* a, const uint32_t* b, const Where& where);
 void multiply_tf32(float* d, const uint32_t* a, const uint32_t* b, const Where& where);
+void multiply_bytes(int32_t* d, const uint32_t* a, const uint32_t* b, bool signed_a, bool signed_b, const Where& where);
 
 }  // namespace emulator
 
@@ -51,6 +52,13 @@ void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
 inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                              emulator::Where where = emulator::Where::here()) {
   emulator::multiply_tf32(d, a, b, where);
+}
+
+template <class A, class B>
+void mma_m16n8k32(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                  emulator::Where where = emulator::Where::here()) {
+  static_assert(sizeof(A) == 1 && sizeof(B) == 1, "m16n8k32 multiplies bytes");
+  emulator::multiply_bytes(d, a, b, std::is_signed_v<A>, std::is_signed_v<B>, where);
 }
 
 // To the nearest number with 10 bits of mantissa, ties away from zero.

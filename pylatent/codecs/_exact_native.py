@@ -16,8 +16,8 @@ def why_not_native(values: Tensor, layers: Sequence[ExactLayer] = ()) -> str | N
     """The reason why a network of `layers`, or a table look-up, cannot run natively on `values`; None if it can."""
     if (reason := _native.why_not_native()) is not None:
         return reason
-    if values.device.type != "cpu":
-        return f"exact networks run in integers on the CPU, not on {values.device.type}"
+    if values.device.type != "cpu" or _native.is_emulated():
+        return f"these kernels run on the CPU, not on {'an emulated device' if values.is_cpu else values.device.type}"
     if values.numel() == 0:
         return "there is nothing to compute"
     if not layers:

@@ -18,8 +18,8 @@ def why_not_native(y_hat: Tensor) -> str | None:
     """The reason why an integer synthesis cannot run natively on latents, or None if it can."""
     if (reason := _native.why_not_native()) is not None:
         return reason
-    if y_hat.device.type != "cpu":
-        return f"integer syntheses run natively on the CPU, not on {y_hat.device.type}"
+    if y_hat.device.type != "cpu" or _native.is_emulated():
+        return f"these kernels run on the CPU, not on {'an emulated device' if y_hat.is_cpu else y_hat.device.type}"
     if y_hat.numel() == 0:
         return "there is nothing to compute"
     return None

@@ -6,21 +6,23 @@ integer below 2^53, which float64 adds without rounding, so the order of summati
 the tiling, the SIMD level, the device and the version of torch, cannot change a result. The method follows
 Ballé et al., "Integer networks for data compression with latent-variable models", ICLR 2019.
 
-The float64 form is the definition (`ExactNetwork.reference`). CPU tensors go to kernels on 16-bit integers instead
-where there are any (codecs/_exact_native.py), which give the same integers several times as fast.
+The float64 form is the definition (`ExactNetwork.reference`). Where there are kernels, CPU tensors go to those on
+16-bit integers (codecs/_exact_native.py) and CUDA tensors to those on bytes (codecs/_exact_cuda.py) instead, which give
+the same integers several times as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pylatent.codecs import _exact_native
+from pylatent.codecs import _exact_cuda, _exact_native
 from pylatent.codecs.exact_layer import ExactLayer
 from pylatent.errors import ModelError
 
@@ -40,7 +42,7 @@ class ExactNetwork:
 
     def __init__(self, layers: Sequence[ExactLayer]) -> None:
         self.layers = tuple(layers)
-        self._packed: Any = None  # of _exact_native, made when first needed
+        self._packed: dict[torch.device | None, Any] = {}  # of each CUDA device, and None of the CPU, when first needed
         for number, layer in enumerate(self.layers):
             inputs = (0, 2, 3) if layer.transposed else (1, 2, 3)
             largest = float((layer.weight.abs().sum(inputs) * _LIMIT + layer.bias.abs()).max())
@@ -56,13 +58,18 @@ class ExactNetwork:
         """The result for `values`, or with `size` its first rows and columns at most, as float64 or float32.
 
         Either dtype holds the integers, which lie within +-2^20. What `size` leaves out is not computed natively.
+        CUDA kernels round values that are no integers, which the definition does not.
         """
         if _exact_native.why_not_native(values, self.layers) is None:
-            if self._packed is None:
-                self._packed = _exact_native.pack(self.layers)
-            result = _exact_native.run(self._packed, values, size, dtype)
+            if None not in self._packed:
+                self._packed[None] = _exact_native.pack(self.layers)
+            result = _exact_native.run(self._packed[None], values, size, dtype)
             if result is not None:
                 return result
+        elif _exact_cuda.why_not_native(values) is None and self._why_not_cuda is None:
+            if values.device not in self._packed:
+                self._packed[values.device] = _exact_cuda.pack_network(self.layers, values.device)
+            return _exact_cuda.run(self._packed[values.device], values, size, dtype)
         result = self.reference(values).to(dtype)
         return result if size is None else result[..., : size[0], : size[1]]
 
@@ -72,8 +79,12 @@ class ExactNetwork:
             values = self._apply(layer, values.clamp(-_LIMIT, _LIMIT))
         return values.clamp(-_LIMIT, _LIMIT)
 
+    @cached_property
+    def _why_not_cuda(self) -> str | None:
+        return _exact_cuda.why_not_layers(self.layers)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"layers": self.layers, "_packed": None}  # what is packed belongs to the process
+        return {"layers": self.layers, "_packed": {}}  # what is packed belongs to the process
 
     @staticmethod
     def _apply(layer: ExactLayer, values: Tensor) -> Tensor:

@@ -10,12 +10,13 @@ below 2^29 or 2^31 is proved from the weights when the network is made, so produ
 enough, for the sums of Winograd's F(2x2, 3x3) as well, which needs 2.25 times fewer products.
 
 `reference` is the definition: sums in float64 that are integers below 2^53, like those of codecs/exact.py, and the rest
-in int64. CPU tensors go to kernels in csrc/integer_synthesis instead where there are any; they give the same integers.
+in int64. Where there are kernels, CPU tensors go to csrc/integer_synthesis and CUDA tensors to csrc/integer_conv
+instead, which give the same integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pylatent.codecs import _integer_native
+from pylatent.codecs import _integer_cuda, _integer_native
 from pylatent.codecs.exact import ACTIVATION_BITS, integer_sums
 from pylatent.codecs.integer_gains import GAIN_BITS, LARGEST_LATENT, gains_of
 from pylatent.codecs.tiling import reach_of, run_tiled
@@ -45,6 +46,7 @@ class Limits:
 
 
 _TILE = 64  # latents along a side that go through the definition at once, whose numbers have 64 bits
+_CUDA_TILE = 256  # the same of CUDA kernels, which keep whole layers of 16 bits
 _TENSORS = ("weight", "bias", "multiplier", "units")
 LIMITS = {3: Limits(1 << 13, 1 << 15, 1 << 29), 1: Limits(1 << 15, 1 << 15, 1 << 31)}  # by kernel size
 
@@ -97,7 +99,7 @@ class IntegerSynthesis:
 
     def __init__(self, gains: Tensor, largest: int, layers: Sequence[IntegerLayer]) -> None:
         self.gains, self.largest, self.layers = gains, largest, tuple(layers)
-        self._packed: Any = None  # of _integer_native, made when first needed
+        self._packed: dict[torch.device | None, Any] = {}  # of each CUDA device, and None of the CPU, when first needed
         _check(self.gains, self.largest, self.layers)
 
     @torch.no_grad()
@@ -107,14 +109,22 @@ class IntegerSynthesis:
         rows = [gains_of(self.gains, one) for one in quality or (None,) * len(y_hat)]
         gains = torch.stack(rows) if rows else self.gains[:0]
         if _integer_native.why_not_native(y_hat) is None:
-            if self._packed is None:
-                self._packed = _integer_native.pack(self.largest, self.layers)
-            return _integer_native.run(self._packed, y_hat, gains, self.scale)
+            if None not in self._packed:
+                self._packed[None] = _integer_native.pack(self.largest, self.layers)
+            return _integer_native.run(self._packed[None], y_hat, gains, self.scale)
         if y_hat.numel() == 0:
             return self.reference(y_hat, gains)
+        run: Callable[[Tensor], Tensor]
+        if _integer_cuda.why_not_native(y_hat, self.layers) is None:
+            device = y_hat.device
+            if device not in self._packed:
+                self._packed[device] = _integer_cuda.pack_network(self.largest, self.layers, device)
+            run, tile = partial(_integer_cuda.run, self._packed[device], gains=gains.to(device)), _CUDA_TILE
+        else:
+            run, tile = partial(self.reference, gains=gains), _TILE
         shape = [part for layer in self.layers for part in ((False, layer.kernel, 1), (True, 1, layer.shuffle))]
         scale, halo = reach_of(tuple(shape))
-        return run_tiled(partial(self.reference, gains=gains), y_hat, tile=_TILE, halo=halo, scale=scale)
+        return run_tiled(run, y_hat, tile=tile, halo=halo, scale=scale)
 
     def reference(self, y_hat: Tensor, gains: Tensor) -> Tensor:
         """The definition. gains: (B, M), of each picture."""
@@ -137,7 +147,7 @@ class IntegerSynthesis:
         return scale
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None}  # what is packed belongs to the process
+        return self.__dict__ | {"_packed": {}}  # what is packed belongs to the process
 
     def state(self, prefix: str) -> dict[str, Tensor]:
         """Tensors that `from_state` reads: integers, and the layers' `units`."""

@@ -52,6 +52,36 @@ def random_synthesis(seed, channels=(7, 40, 33, 5)):
     return IntegerSynthesis(integers(generator, 1, 1 << 30, 3, M).to(torch.int32), 8191, layers)
 
 
+def synthesis_at_its_limits(sign):
+    """Inputs of magnitude 32 and weights add up to what the proof just allows, in all pixels but border ones."""
+    high, taps = 8191, 9 * 5
+    weight = sign * torch.full((64, 5, 3, 3), ((1 << 29) - 1) // (high * taps), dtype=torch.int16)
+    rest = (1 << 29) - 1 - high * taps * int(weight.abs().max())
+    bias = torch.full((64,), sign * rest, dtype=torch.int32)
+    first = IntegerLayer(
+        "first",
+        weight,
+        bias,
+        torch.full((64,), 3 << 15).int(),
+        False,
+        False,
+        -32767,
+        32767,
+        1,
+        torch.ones(weight.shape[1]),
+    )
+    high = 32767
+    flat = torch.full((48, 64, 1, 1), ((1 << 31) - 1) // (high * 64), dtype=torch.int16)
+    rest = (1 << 31) - 1 - high * 64 * int(flat.max())
+    flat[::2] *= -1
+    bias = torch.full((48,), rest, dtype=torch.int32)
+    bias[::2] *= -1
+    second = IntegerLayer(
+        "second", flat, bias, torch.full((48,), 500).int(), True, False, 0, 255, 4, torch.ones(flat.shape[1])
+    )
+    return IntegerSynthesis(torch.full((1, 5), 1 << 20).int(), 8191, [first, second])
+
+
 def latents(generator, *shape, scale=3.0):
     return (torch.randn(*shape, generator=generator) * scale * 256).round() / 256
 

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from integer_networks import latents, random_synthesis
+from integer_networks import latents, random_synthesis, synthesis_at_its_limits
 
 from pylatent import _native
 from pylatent.codecs import _integer_native
-from pylatent.codecs.integer import IntegerLayer, IntegerSynthesis
+from pylatent.codecs.integer import IntegerSynthesis
 
 pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
 
@@ -58,33 +58,7 @@ def test_hostile_latents_saturate(value):
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_sums_at_their_limits(sign):
-    """Inputs and weights that add up to what the proof just allows, in every pixel but those at the border."""
-    high, taps = 8191, 9 * 5
-    weight = sign * torch.full((64, 5, 3, 3), ((1 << 29) - 1) // (high * taps), dtype=torch.int16)
-    rest = (1 << 29) - 1 - high * taps * int(weight.abs().max())
-    bias = torch.full((64,), sign * rest, dtype=torch.int32)
-    first = IntegerLayer(
-        "first",
-        weight,
-        bias,
-        torch.full((64,), 3 << 15).int(),
-        False,
-        False,
-        -32767,
-        32767,
-        1,
-        torch.ones(weight.shape[1]),
-    )
-    high = 32767
-    flat = torch.full((48, 64, 1, 1), ((1 << 31) - 1) // (high * 64), dtype=torch.int16)
-    rest = (1 << 31) - 1 - high * 64 * int(flat.max())
-    flat[::2] *= -1
-    bias = torch.full((48,), rest, dtype=torch.int32)
-    bias[::2] *= -1
-    second = IntegerLayer(
-        "second", flat, bias, torch.full((48,), 500).int(), True, False, 0, 255, 4, torch.ones(flat.shape[1])
-    )
-    synthesis = IntegerSynthesis(torch.full((1, 5), 1 << 20).int(), 8191, [first, second])
+    synthesis = synthesis_at_its_limits(sign)
     for magnitude in (32.0, -32.0, 31.5):
         same(synthesis, torch.full((1, 5, 4, 5), magnitude))
 

@@ -14,6 +14,8 @@ PYBIND11_MODULE(_emulator_kernels, m) {
   m.def("product", &tests::product);
   m.def("load_matrices", &tests::load_matrices);
   m.def("multiply", &tests::multiply);
+  m.def("multiply_bytes", &tests::multiply_bytes);
+  m.def("permute_bytes", &tests::permute_bytes);
   m.def("sum_rows", &tests::sum_rows);
   m.def("shuffles", &tests::shuffles);
   m.def("histogram", &tests::histogram);

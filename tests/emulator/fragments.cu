@@ -48,7 +48,37 @@ __global__ void multiply_kernel(Global<const uint32_t> a, Global<const uint32_t>
   for (int i = 0; i < 4; ++i) d[lane * 4 + i] = d_registers[i];
 }
 
+template <class A, class B>
+__global__ void multiply_bytes_kernel(Global<const uint32_t> a, Global<const uint32_t> b, Global<int32_t> d) {
+  const int lane = threadIdx.x;
+  uint32_t a_registers[4], b_registers[2];
+  int32_t d_registers[4];
+  for (int i = 0; i < 4; ++i) a_registers[i] = a[lane * 4 + i];
+  for (int i = 0; i < 2; ++i) b_registers[i] = b[lane * 2 + i];
+  for (int i = 0; i < 4; ++i) d_registers[i] = d[lane * 4 + i];
+  mma_m16n8k32<A, B>(d_registers, a_registers, b_registers);
+  for (int i = 0; i < 4; ++i) d[lane * 4 + i] = d_registers[i];
+}
+
+__global__ void permute_kernel(Global<const uint32_t> in, Global<uint32_t> out) {
+  const int lane = threadIdx.x;
+  out[lane] = __byte_perm(in[3 * lane], in[3 * lane + 1], in[3 * lane + 2]);
+}
+
 }  // namespace
+
+void multiply_bytes(uintptr_t a, uintptr_t b, uintptr_t d, bool signed_a, bool signed_b) {
+  const auto kernel =
+      signed_a ? (signed_b ? multiply_bytes_kernel<int8_t, int8_t> : multiply_bytes_kernel<int8_t, uint8_t>)
+               : (signed_b ? multiply_bytes_kernel<uint8_t, int8_t> : multiply_bytes_kernel<uint8_t, uint8_t>);
+  launch("multiply_bytes", kernel, dim3(1), dim3(32), 0, 0, global<const uint32_t>(a, 128),
+         global<const uint32_t>(b, 64), global<int32_t>(d, 128));
+}
+
+void permute_bytes(uintptr_t in, uintptr_t out) {
+  launch("permute_bytes", permute_kernel, dim3(1), dim3(32), 0, 0, global<const uint32_t>(in, 96),
+         global<uint32_t>(out, 32));
+}
 
 void load_matrices(uintptr_t in, uintptr_t out, int count, bool transposed) {
   const auto kernel = count == 4 ? (transposed ? load_kernel<4, true> : load_kernel<4, false>)

@@ -16,6 +16,10 @@ void product(uintptr_t a, uintptr_t b, uintptr_t out, int64_t m, int64_t n, int6
 void load_matrices(uintptr_t in, uintptr_t out, int count, bool transposed);
 // a: 32 x 4 registers, b: 32 x 2, d: 32 x 4 floats, which are added to. kind: "bf16", "f16" or "tf32".
 void multiply(uintptr_t a, uintptr_t b, uintptr_t d, const std::string& kind);
+// The same of bytes, d: 32 x 4 int32.
+void multiply_bytes(uintptr_t a, uintptr_t b, uintptr_t d, bool signed_a, bool signed_b);
+// in: 32 times two words and a selector.
+void permute_bytes(uintptr_t in, uintptr_t out);
 
 // warps.cu: sums over rows of `columns` int32, one warp a row, `warps` warps a block; blocks in three dimensions.
 void sum_rows(uintptr_t in, uintptr_t out, int64_t depth, int64_t height, int64_t width, int64_t columns, int warps);

@@ -97,6 +97,35 @@ def test_mma(kernels: ModuleType, kind: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(result, (d.double() + a.double() @ b.double()).float(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("signed_b", [False, True])
+@pytest.mark.parametrize("signed_a", [False, True])
+def test_mma_of_bytes(kernels: ModuleType, signed_a: bool, signed_b: bool) -> None:
+    """Sums wrap at 2^31."""
+    torch.manual_seed(0)
+    bytes_of = {False: torch.uint8, True: torch.int8}
+    a, b = torch.randint(0, 256, (16, 32)).to(torch.uint8), torch.randint(0, 256, (32, 8)).to(torch.uint8)
+    a[0], b[:, 0] = 255, 255
+    a[1], b[:, 1] = 128, 128
+    d = torch.randint(-(2**31), 2**31, (16, 8)).int()
+    a_registers, b_registers = fragments(a, b, 4)
+    registers = torch.stack([d[:8].view(8, 4, 2), d[8:].view(8, 4, 2)], 2).contiguous()
+    kernels.multiply_bytes(a_registers.data_ptr(), b_registers.data_ptr(), registers.data_ptr(), signed_a, signed_b)
+    result = torch.cat([registers[:, :, 0].reshape(8, 8), registers[:, :, 1].reshape(8, 8)])
+    product = a.view(bytes_of[signed_a]).long() @ b.view(bytes_of[signed_b]).long()
+    assert torch.equal(result, (d.long() + product).int())
+
+
+def test_permuted_bytes(kernels: ModuleType) -> None:
+    words = torch.randint(-(2**31), 2**31, (32, 3)).int()
+    words[:, 2] = torch.tensor([sum((lane * 5 + 3 * i) % 8 << 4 * i for i in range(4)) for lane in range(32)]).int()
+    out = torch.zeros(32, dtype=torch.int32)
+    kernels.permute_bytes(words.data_ptr(), out.data_ptr())
+    for row, got in zip(words, out, strict=True):
+        source = row[:2].contiguous().view(torch.uint8)
+        expected = [int(source[int(row[2]) >> 4 * i & 7]) for i in range(4)]
+        assert got.view(1).view(torch.uint8).tolist() == expected
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "f16"])
 def test_pipelined_product(kernels: ModuleType, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
