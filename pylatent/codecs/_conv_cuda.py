@@ -25,7 +25,7 @@ RESULTS = {"activations": 0, "pixels": 1, torch.float32: 2, torch.float64: 3}  #
 
 @dataclass(frozen=True)
 class Taps:
-    """Of a phase along one side: places in the kernel of the weights for inputs `first` and following from an output."""
+    """Of a phase along one side. kernel: places of the weights for inputs `first`, first + 1, ... from an output."""
 
     first: int
     kernel: tuple[int, ...]
