@@ -27,34 +27,51 @@ class LatentMatching(nn.Module):
         y_a = deformable alignment of y_m to y                                  at two scales
         softmax over the references of a score per pixel, sum, two convolutions
 
-    width: channels of phi.
+    width: channels of phi. inner: of what is matched, aligned and fused, which 1x1 convolutions make of y and the
+    references, and `channels` of the result; `channels`, by default, needs none and is as published. The alignment
+    takes most of the time, which falls with the square of `inner`.
     """
 
-    def __init__(self, channels: int, width: int = 256, temperature: float = 0.07) -> None:
+    def __init__(self, channels: int, width: int = 256, *, inner: int | None = None, temperature: float = 0.07) -> None:
         super().__init__()
+        inner = channels if inner is None else inner
         self.temperature = temperature
+        self.narrow: nn.Module = nn.Identity() if inner == channels else nn.Conv2d(channels, inner, 1)
+        self.widen: nn.Module = nn.Identity() if inner == channels else nn.Conv2d(inner, channels, 1)
         self.phi = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
+            nn.Conv2d(inner, width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
         )
-        self.align = DeformableAlignment(channels)
-        self.score = nn.Conv2d(2 * channels, 1, 3, padding=1)
+        self.align = DeformableAlignment(inner)
+        self.score = nn.Conv2d(2 * inner, 1, 3, padding=1)
         self.fuse = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1)
+            nn.Conv2d(inner, inner, 3, padding=1), nn.GELU(), nn.Conv2d(inner, inner, 3, padding=1)
         )
 
     def forward(self, y: Tensor, references: Tensor) -> Tensor:
         count, flat = references.shape[1], references.flatten(0, 1)
-        query, key = (F.normalize(self.phi(each).to(flat.dtype)) for each in (y, flat))
-        matched = match_latents(query.repeat_interleave(count, 0), key, flat, self.temperature)
-        repeated = y.repeat_interleave(count, 0)
+        return self.fused(y, *(each.unflatten(0, (-1, count)) for each in self.known(flat)))
+
+    def known(self, references: Tensor) -> tuple[Tensor, Tensor]:
+        """What of references (n, channels, h, w) does not depend on y: (n, inner, h, w) and phi (n, width, h, w)."""
+        values = self.narrow(references).to(references.dtype)
+        return values, F.normalize(self.phi(values).to(references.dtype))
+
+    def fused(self, y: Tensor, values: Tensor, keys: Tensor) -> Tensor:
+        """The result for references of which `known` is known, (B, M, inner, h, w) and (B, M, width, h, w)."""
+        count = values.shape[1]
+        own, query = self.known(y)
+        matched = match_latents(
+            query.repeat_interleave(count, 0), keys.flatten(0, 1), values.flatten(0, 1), self.temperature
+        )
+        repeated = own.repeat_interleave(count, 0)
         aligned = self.align(repeated, matched)
         scores = self.score(torch.cat([repeated, aligned], 1)).unflatten(0, (-1, count))
         fused = (scores.softmax(1) * aligned.unflatten(0, (-1, count))).sum(1)
-        return fused + self.fuse(fused)
+        return self.widen(fused + self.fuse(fused))
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"

@@ -174,6 +174,8 @@ def _one_a_cluster(features: Tensor, build: Build) -> list[int]:
     """The crop nearest to each centroid; for a cluster without crops, the one that is worst represented so far."""
     from sklearn.cluster import MiniBatchKMeans
 
+    if len(features) == build.entries:
+        return list(range(build.entries))
     found = MiniBatchKMeans(
         build.entries, batch_size=_KMEANS_BATCH, n_init=3, random_state=build.seed, reassignment_ratio=0.0
     ).fit(features.numpy())

@@ -39,7 +39,7 @@ def test_one_crop_a_cluster(codec, folder, tmp_path):
     assert made.latents.shape == (3, 12, 4, 4)
     assert made.latents.dtype == torch.int8
     # One entry for each colour, which pictures of that colour find, in files that are read again.
-    clc = CLC.around(codec, Dictionary.load(tmp_path / "a-1.dictionary"), references=1, width=4, hidden=4)
+    clc = CLC.around(codec, Dictionary.load(tmp_path / "a-1.dictionary"), references=1, width=4, inner=4, hidden=4)
     x = 0.1 * picture(64, 64, batch=3, seed=77) + 0.4 * torch.eye(3)[:, :, None, None] + 0.2
     with torch.no_grad():
         found = clc.analyze(x).levels[-1].flatten()
