@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec
 from pylatent.codecs.dictionary import SUFFIX, Dictionary
+from pylatent.codecs.features import Features, check_same, features_of
 from pylatent.codecs.latents import Latents, Parameters
 from pylatent.codecs.references import KnownReferences
 from pylatent.codecs.steps import Shape, Step
@@ -31,7 +32,7 @@ from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import FormatError, ModelError
-from pylatent.layers.matching import LatentBlend, LatentMatching
+from pylatent.layers.matching import NEAR_Y, LatentBlend, LatentMatching
 
 PUBLISHED = {"width": 256, "inner": 320, "hidden": 128}  # around TCM-Small: its y has 320 channels
 _NETWORKS = ("matching.", "blend.")
@@ -72,8 +73,10 @@ class CLC(Codec):
         self.lambdas = self.base.lambdas
         self.decoder_names = (*(f"base.{name}" for name in self.base.decoder_names), *_NETWORKS)
         self.matching = LatentMatching(channels, self._widths["width"], inner=self._widths["inner"])
-        self.blend = LatentBlend(channels, self._widths["hidden"])
+        narrow = self.matching.widen is not None  # then y_a starts as y, and alpha may start anywhere
+        self.blend = LatentBlend(channels, self._widths["hidden"], start=0.0 if narrow else NEAR_Y)
         self._dictionary: Dictionary | None = None
+        self._features: Features | None = None
         self._known = KnownReferences()
 
     @classmethod
@@ -108,14 +111,19 @@ class CLC(Codec):
 
     # The dictionary.
 
-    def attach(self, dictionary: Dictionary) -> None:
-        """Give the codec the dictionary that it needs. Raises ModelError for another."""
+    def attach(self, dictionary: Dictionary, features: Features | None = None) -> None:
+        """Give the codec the dictionary that it needs, and the features that find its entries where these are neither
+        the codec's own nor timm's. Raises ModelError for others."""
         if dictionary.hash != self.needed["hash"]:
             raise ModelError(
                 f"model {self.name} needs dictionary {self.needed['name']} with hash {self.needed['hash'][:16]}, got "
                 f"{dictionary.facts.name} with hash {dictionary.hash[:16]}"
             )
-        self._dictionary, self._known = dictionary, KnownReferences()
+        if features is not None:
+            if dictionary.facts.backbone is None:
+                raise ModelError(f"dictionary {dictionary.facts.name} finds references by the codec's own features")
+            check_same(features, dictionary.facts.backbone)
+        self._dictionary, self._features, self._known = dictionary, features, KnownReferences()
 
     @property
     def dictionary(self) -> Dictionary:
@@ -159,8 +167,13 @@ class CLC(Codec):
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
         levels, dictionary = self.base.analysis(x, quality), self.dictionary
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            query = dictionary.query(self.base.ungained(levels[0].float(), quality))
-            numbers = dictionary.nearest(query, self.references).to(x.device, torch.float32)
+            backbone = dictionary.facts.backbone
+            if backbone is None:
+                maps = self.base.ungained(levels[0].float(), quality)
+            else:
+                self._features = self._features or features_of(backbone)
+                maps = self._features(x)
+            numbers = dictionary.nearest(dictionary.query(maps), self.references).to(x.device, torch.float32)
         return *levels, numbers[:, :, None, None]
 
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
