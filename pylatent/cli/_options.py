@@ -44,6 +44,10 @@ Qualities = Annotated[
 Fast = Annotated[
     bool, typer.Option("--fast", help="A preview by the model's light receiver: several times as fast, less exact.")
 ]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="Measure this, too: lpips-vgg, lpips-alex (seconds a picture); repeat for more."),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
