@@ -86,7 +86,16 @@ def build(report: Report, deadline: Deadline) -> Row:
 
 def tests(report: Report, deadline: Deadline) -> Row:
     """The tests that need a device, on several processes where pytest-xdist is installed."""
-    command = [sys.executable, "-m", "pytest", "-q", *TESTED, "-k", "cuda and not emulated", "-p", "no:cacheprovider"]
+    # not `-m pytest`, which would put the source tree, without native module, before the installed package
+    command = [
+        str(Path(sys.executable).with_name("pytest")),
+        "-q",
+        *TESTED,
+        "-k",
+        "cuda and not emulated",
+        "-p",
+        "no:cacheprovider",
+    ]
     if find_spec("xdist"):
         command += ["-n", "auto"]
     output, code = run(command, deadline)
