@@ -25,7 +25,6 @@ PACKAGES = (
     "huggingface_hub",
     "sklearn",
     "lpips",
-    "torch_fidelity",
 )
 
 

@@ -23,6 +23,7 @@ from pylatent.cli.train_classifier import classifier
 from pylatent.cli.train_clc import clc as train_clc
 from pylatent.cli.train_context import context
 from pylatent.cli.train_light import light
+from pylatent.cli.train_perceptual import perceptual
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -46,6 +47,7 @@ train.app.command("classifier", epilog=examples("train classifier"))(classifier)
 train.app.command("clc", epilog=examples("train clc"))(train_clc)
 train.app.command("context", epilog=examples("train context"))(context)
 train.app.command("light", epilog=examples("train light"))(light)
+train.app.command("perceptual", epilog=examples("train perceptual"))(perceptual)
 
 app = typer.Typer(
     name="pylatent",

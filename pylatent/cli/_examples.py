@@ -40,6 +40,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "clc build": ("pylatent clc build references/ -o references-1.dictionary --model mine-1 --entries 512",),
     "clc info": ("pylatent clc info references-1.dictionary",),
     "train clc": ("pylatent train clc photos/ --model mine-1 --dictionary references-1.dictionary --name clc-1",),
+    "train perceptual": (
+        "pylatent train perceptual photos/ --model mine-1 -o runs/p --name mine-p-1",
+        "pylatent train perceptual photos/ -o runs/p --name mine-p-1 --receiver-only --qualities 1,3,5",
+    ),
     "train light": ("pylatent train light photos/ --model mine-2",),
     "archive create": (
         "pylatent archive create flowers photos/ --labels folder",

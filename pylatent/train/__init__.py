@@ -3,5 +3,5 @@
 from pylatent import _lazy
 
 __getattr__, __dir__ = _lazy.names(
-    __name__, {}, ("classifier", "clc", "context", "dictionary", "light", "light_start", "rd", "tables")
+    __name__, {}, ("classifier", "clc", "context", "dictionary", "light", "light_start", "perceptual", "rd", "tables")
 )
