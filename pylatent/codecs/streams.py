@@ -149,6 +149,7 @@ def _check_streams(
     size, steps = streams[0].size, [step for step in codec.steps if step.coded]
     counts = symbols_of(steps, codec.level_shapes(size))
     least = [float(codec.tables_of(level).min_bits.min()) for level in range(codec.num_levels)]
+    qualities = codec.qualities
     for number, stream in enumerate(streams):
         if stream.size != size:
             raise ValueError(f"`streams` must be of pictures of one size, got {size} and {stream.size}")
@@ -161,7 +162,7 @@ def _check_streams(
                 f"picture {number} was written by a model {'with' if stream.exact else 'without'} exact networks, "
                 f"model {codec.name} is one {'with' if codec.exact else 'without'}"
             )
-        _check_quality(codec, stream, number)
+        _check_quality(codec.name, qualities, stream.quality, number)
         for section, step, count in zip(stream.sections, steps, counts, strict=True):
             needed = least[step.level] * count
             if 8 * len(section) + _SLACK_BITS < needed:
@@ -169,16 +170,15 @@ def _check_streams(
                     f"picture {number} declares {size[0]}x{size[1]} pixels, at least {needed / 8:.0f} bytes "
                     f"at level {step.level}, but that section has {len(section)}"
                 )
-    if codec.qualities is None:
+    if qualities is None:
         return size, None
     return size, tuple(stream.quality for stream in streams if stream.quality is not None)
 
 
-def _check_quality(codec: CodecDefinition, stream: Bitstream, number: int) -> None:
-    if (stream.quality is None) != (codec.qualities is None):
-        kind = "a fixed rate" if codec.qualities is None else "a variable rate"
-        raise MismatchError(f"picture {number} has quality {stream.quality}, but model {codec.name} has {kind}")
-    if codec.qualities is not None and stream.quality is not None:
-        lowest, highest = codec.qualities
-        if not lowest <= stream.quality <= highest:
-            raise FormatError(f"picture {number} has quality {stream.quality}, expected {lowest:g} to {highest:g}")
+def _check_quality(name: str, qualities: tuple[float, float] | None, quality: float | None, number: int) -> None:
+    if (quality is None) != (qualities is None):
+        kind = "a fixed rate" if qualities is None else "a variable rate"
+        raise MismatchError(f"picture {number} has quality {quality}, but model {name} has {kind}")
+    if qualities is not None and quality is not None and not qualities[0] <= quality <= qualities[1]:
+        lowest, highest = qualities
+        raise FormatError(f"picture {number} has quality {quality}, expected {lowest:g} to {highest:g}")

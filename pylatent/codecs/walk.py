@@ -115,9 +115,9 @@ class Here:
         return table.to(indexes.device).index_select(0, indexes.int().flatten()).view(indexes.shape)
 
     def nothing(self) -> Tensor:
-        """The residual of a step that is not coded."""
+        """The residual of a step that is not coded, to be read only: its zeros are one."""
         shape = (self._batch, *self._shape) if self.step.is_whole else self.mean.shape
-        return torch.zeros(shape, device=self.mean.device)
+        return torch.zeros((), device=self.mean.device).expand(shape)
 
     @property
     def indexes(self) -> Tensor:
@@ -138,12 +138,16 @@ class Here:
             indexes = indexes.expand(self._batch, *self._shape)
         return indexes.contiguous().cpu()
 
-    def joined(self, level: Tensor | None, elements: Tensor) -> Tensor:
-        """A level with these elements put in: a new one where gradients may need the old one, or there is none."""
+    def joined(self, level: Tensor | None, elements: Tensor, *, partly: bool = True) -> Tensor:
+        """A level with these elements put in: a new one where gradients may need the old one, or there is none.
+
+        partly: whether others may be read before all steps have been here; they are zeros then.
+        """
         if self.step.is_whole:
             return elements
         if level is None:
-            level = elements.new_zeros(self._batch, *self._shape)
+            shape = (self._batch, *self._shape)
+            level = elements.new_zeros(shape) if partly else elements.new_empty(shape)
         elif torch.is_grad_enabled():
             level = level.clone()
         self.step.scatter(elements, level)
@@ -190,11 +194,11 @@ class Walk:
         for here, residual in self._taken:
             level = here.step.level
             if parameters:
-                means[level] = here.joined(means[level], here.mean)
+                means[level] = here.joined(means[level], here.mean, partly=False)
                 if here.scale is not None:
                     scales[level] = here.joined(scales[level], here.scale)
             if self._correction is None and (here.step.is_whole or self.done.exact):
-                values[level] = here.joined(values[level], self._value(here, residual))
+                values[level] = here.joined(values[level], self._value(here, residual), partly=False)
         if any(value is None for value in values):
             self._settle(*self._taken[-1])
         for level, value in enumerate(values):
@@ -211,7 +215,7 @@ class Walk:
             return residual + here.mean if done is None else done
         if not here.step.coded:
             return residual + here.mean  # 0, where the mean is -0
-        return ((residual.double() * _ONE + here.in_units) / _ONE).float()
+        return residual.to(torch.float64, copy=True).mul_(_ONE).add_(here.in_units).div_(_ONE).float()
 
 
 def over(codec: CodecDefinition, latents: Latents, exact: bool) -> Done:
