@@ -47,6 +47,8 @@ OURS, PEER, CEILING = SIDES[:3]
 # Of the root mean square: the largest of 10^6 errors. float32 on CUDA may be multiplied as TF32.
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 1.5e-2, torch.bfloat16: 5e-2}
 TF32 = 1.5e-2
+# Peers may be further off: in half precision torchvision rounds the places that it reads at, too (0.04 to 0.07).
+PEERS = 0.2
 
 
 @dataclass
@@ -137,13 +139,15 @@ def check(problem: Problem, calls: Calls) -> None:
     result = problem.forward(OURS)
     for name, call in calls.items():
         if name != CEILING:
-            require_close(name, torch.as_tensor(call()), result)
+            require_close(name, torch.as_tensor(call()), result, peer=True)
 
 
-def require_close(name: str, got: Tensor, reference: Tensor) -> None:
+def require_close(name: str, got: Tensor, reference: Tensor, *, peer: bool = False) -> None:
     tolerance = TOLERANCES.get(got.dtype, TOLERANCES[torch.float32])
     if got.is_cuda and got.dtype == torch.float32 and _native.tf32_allowed():
         tolerance = TF32
+    if peer and got.dtype in (torch.float16, torch.bfloat16):
+        tolerance = PEERS
     got, reference = got.detach().double().cpu(), reference.detach().double().cpu()
     error = float((got - reference).abs().max() / reference.square().mean().sqrt())
     if not error <= tolerance:

@@ -36,7 +36,8 @@ QUICK = [(1, 192, 14, 14), (1, 192, 32, 48), (1, 320, 32, 48)]
 MOST_PIXELS = {"cpu": 13_000, "cuda": 64 * 68 * 120}
 OURS, FLOOR = "pylatent", "two convolutions"
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-TOLERANCES = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}  # the largest of 10^6 errors
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 6e-3, torch.bfloat16: 3e-2}  # the largest of 10^6 errors
+TF32 = 5e-3  # of float32 where torch may multiply it as TF32: its convolutions may by default
 
 
 def eager(y: Tensor, s: Tensor, weight_y: Tensor, weight_s: Tensor, bias_y: Tensor, bias_s: Tensor) -> Tensor:
@@ -92,6 +93,11 @@ class Problem:
         run = self.forward_backward if backward else self.forward
         return {name: lambda function=function: run(function) for name, function in sides.items()}
 
+    def tolerance(self) -> float:
+        if self.grad.is_cuda and self.grad.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
+            return TF32
+        return TOLERANCES[self.grad.dtype]
+
     def check(self) -> None:
         """SystemExit unless results and gradients on the first picture are those of the float64 reference."""
         one = Problem([t[:1] if t.dim() == 4 and i < 2 else t for i, t in enumerate(self.inputs)], self.grad[:1])
@@ -101,7 +107,7 @@ class Problem:
             function = eager if name == "eager" else lambda *inputs: gated_fusion(*inputs, backend="native")
             for got, reference in zip(one.forward_backward(function), expected, strict=True):
                 error = (got.double().cpu() - reference).abs() / (reference.abs() + reference.square().mean().sqrt())
-                if not float(error.max()) <= TOLERANCES[self.grad.dtype]:
+                if not float(error.max()) <= self.tolerance():
                     raise SystemExit(f"{name} is off by {float(error.max()):.2g} of its size; no figures")
 
 
