@@ -10,7 +10,7 @@ EMULATED ?= build/emulated
 COMPAT_VENV ?= .venv-compat
 COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
 # CompressAI needs NumPy 1, and later releases of pyarrow NumPy 2.
-COMPAT_EXTRAS ?= compressai timm pyarrow==25.0.1 ray imageio datasets huggingface_hub scikit-learn lpips
+COMPAT_EXTRAS ?= compressai timm pyarrow==25.0.1 ray imageio datasets huggingface_hub scikit-learn lpips torch-fidelity
 # What is tested: the checkout, or a wheel that was built of it.
 COMPAT_PACKAGE ?= .
 COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check

@@ -3,7 +3,8 @@
     python benchmarks/bench_clc.py [--rounds 3] [--entries 3000] [--json benchmarks/results/clc-NAME.json]
 
 Random weights at full size, M = 3; processor time of one thread, the sides taking turns. Bases: the residual hyperprior
-of the default model's size on 512x384 pixels, TCM-Small on 256x256. Retrieval is also timed as scikit-learn's ball tree
+of the default model's size on 512x384 pixels, TCM-Small on 256x256; matching as narrow as it is by default, and as
+published. "new" references are those that nothing is kept of. Retrieval is also timed as scikit-learn's ball tree
 does it, where that is installed.
 """
 
@@ -18,6 +19,7 @@ import torch
 from harness import environment, take_turns, write_json
 
 from pylatent.codecs import CLC, TCM, Codec, Dictionary, ResidualHyperprior
+from pylatent.codecs.clc import PUBLISHED
 from pylatent.codecs.dictionary import Facts, pooled, stored
 
 CROP, AXES = 256, 256
@@ -36,7 +38,10 @@ def make_dictionary(base: Codec, entries: int) -> Dictionary:
 def measure(base: Codec, size: tuple[int, int], entries: int, rounds: int) -> dict[str, Any]:
     base.update()
     base = base.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    codec = CLC.around(base, make_dictionary(base, entries)).eval()
+    dictionary = make_dictionary(base, entries)
+    codec = CLC.around(base, dictionary).eval()
+    inner = min(PUBLISHED["inner"], base.level_shapes((1, 1))[0][0])
+    published = CLC.around(base, dictionary, **PUBLISHED | {"inner": inner}).eval()
     x = torch.rand(1, 3, *size)
     streams, plain = codec.compress(x), base.compress(x)
     latents = codec.decode(streams)
@@ -49,18 +54,23 @@ def measure(base: Codec, size: tuple[int, int], entries: int, rounds: int) -> di
         "encode": lambda: codec.compress(x),
         "base decode": lambda: base.decompress(plain),
         "decode": lambda: codec.decompress(streams),
+        "decode, new": lambda: (codec.attach(dictionary), codec.decompress(streams)),
+        "decode, published size": lambda: published.decompress(streams),
         "query": lambda: codec.dictionary.query(y),
         "retrieval": lambda: codec.dictionary.nearest(query, 3),
         "matching": lambda: codec.matching(y, references),
         "blend": lambda: codec.blend(y, y),
     }
+    calls["matching, published size"] = lambda: published.matching(y, references)
     calls |= _ball_tree(codec.dictionary, query)
     seconds = take_turns(calls, rounds)
     name = type(base).__name__
     for what, value in seconds.items():
-        print(f"{name:20} {what:12} {1e3 * value:9.2f} ms")
-    ratios = {what: seconds[what] / seconds[f"base {what}"] for what in ("encode", "decode")}
-    print(f"{name:20} encode {ratios['encode']:.2f}x, decode {ratios['decode']:.2f}x of the base")
+        print(f"{name:20} {what:24} {1e3 * value:9.2f} ms")
+    ratios = {
+        what: value / seconds[f"base {what[:6]}"] for what, value in seconds.items() if what[:6] in ("encode", "decode")
+    }
+    print(f"{name:20} " + ", ".join(f"{what} {ratio:.2f}x" for what, ratio in ratios.items()) + " of the base")
     return {"base": name, "size": list(size), "entries": entries, "seconds": seconds, "ratios": ratios}
 
 

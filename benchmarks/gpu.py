@@ -27,10 +27,13 @@ from typing import Any
 import torch
 from harness import environment, write_json
 
+import pylatent
 from pylatent import _native, ops
+from pylatent.codecs.exact import ExactNetwork
+from pylatent.codecs.exact_layer import ExactLayer
 
 SOURCE = Path(__file__).parents[1]
-TESTED = ["tests/ops", "tests/layers", "tests/refine", "tests/entropy"]
+TESTED = ["tests/ops", "tests/layers", "tests/refine", "tests/entropy", "tests/codecs"]
 Row = dict[str, Any]
 
 
@@ -83,7 +86,16 @@ def build(report: Report, deadline: Deadline) -> Row:
 
 def tests(report: Report, deadline: Deadline) -> Row:
     """The tests that need a device, on several processes where pytest-xdist is installed."""
-    command = [sys.executable, "-m", "pytest", "-q", *TESTED, "-k", "cuda and not emulated", "-p", "no:cacheprovider"]
+    # not `-m pytest`, which would put the source tree, without native module, before the installed package
+    command = [
+        str(Path(sys.executable).with_name("pytest")),
+        "-q",
+        *TESTED,
+        "-k",
+        "cuda and not emulated",
+        "-p",
+        "no:cacheprovider",
+    ]
     if find_spec("xdist"):
         command += ["-n", "auto"]
     output, code = run(command, deadline)
@@ -132,6 +144,7 @@ def measurements() -> Iterator[tuple[str, Callable[[], list[Row]]]]:
     import bench_deform_conv2d
     import bench_gated_fusion
     import elementwise
+    import integer_cuda
     from bench_gaussian_bits import GaussianBits
     from bench_sga import SgaSample
 
@@ -179,6 +192,8 @@ def measurements() -> Iterator[tuple[str, Callable[[], list[Row]]]]:
         yield f"sga_sample, {method}, {classes} classes, {shape}, {dtype}", make
     for shape in (middle, many):
         yield f"gaussian_bits, {shape}", lambda shape=shape: by_element(GaussianBits(), shape, "float32")
+    for measure in (integer_cuda.exact_layer, integer_cuda.hyper_synthesis, integer_cuda.synthesis):
+        yield f"integer_conv, {measure.__name__}", lambda measure=measure: measure(7)
 
 
 def run(command: list[str], deadline: Deadline) -> tuple[str, int]:
@@ -216,7 +231,27 @@ def run_all_operators() -> None:
                 ops.sga_sample(draw(n), 0.5, method=method, classes=classes, backend="native").sum().backward()
             scales = torch.rand(n, device="cuda").add(0.1).to(dtype).requires_grad_()
             ops.gaussian_bits(draw(n), scales, backend="native").sum().backward()
+    integer_convolutions()
     torch.cuda.synchronize()
+
+
+def integer_convolutions() -> None:
+    """Both kinds of numbers, small and large tiles, phases, borders."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randint(-900, 901, shape, generator=generator).double()
+
+    for height, width in ((5, 7), (70, 130)):
+        layers = (
+            ExactLayer(draw(40, 33, 5, 5), draw(33), 2, 2, 1, True, 10),
+            ExactLayer(draw(50, 33, 3, 3), draw(50), 1, 1, 0, False, 1 << 10),
+        )
+        ExactNetwork(layers)(draw(2, 40, height, width).cuda())
+    codec = pylatent.load("default-2").cuda()
+    for shape in ((2, 256, 3, 5), (1, 256, 20, 33)):
+        for network in (codec._ready().synthesis, codec.light.synthesis):
+            network(torch.randn(shape, device="cuda"), [4.0] * shape[0])
 
 
 STAGES: dict[str, Callable[[Report, Deadline], Row]] = {

@@ -140,7 +140,8 @@ def main() -> None:
     total = {f"against {name}": costs(found, name)["integers"] for name in whole if name != "integers"}
     for name, value in {**by_layer, **{f"Kodak, {key}": value for key, value in total.items()}}.items():
         print(f"{name}: {value:+.3f} %")
-    write_json(options.output, {"environment": environment(), "layers": by_layer, "kodak": total})
+    results = {"validation_pictures": len(centres), "layers": by_layer, "kodak_pictures": len(pictures), "kodak": total}
+    write_json(options.output, {"environment": environment(), **results})
 
 
 if __name__ == "__main__":

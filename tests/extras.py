@@ -25,6 +25,7 @@ PACKAGES = (
     "huggingface_hub",
     "sklearn",
     "lpips",
+    "torch_fidelity",
 )
 
 

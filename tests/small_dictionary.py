@@ -25,6 +25,7 @@ def make_dictionary(codec, entries=5, crop=64, name="tiny-1", *, half=False, see
 def make_clc(base=None, *, references=2, entries=5):
     base = base or make_residual()
     torch.manual_seed(3)
-    codec = CLC.around(base, make_dictionary(base, entries), references=references, width=6, hidden=4).eval()
+    codec = CLC.around(base, make_dictionary(base, entries), references=references, width=6, inner=6, hidden=4).eval()
+    torch.nn.init.normal_(codec.matching.widen.weight)
     codec.blend.weights[-1].bias.zero_()  # half of the result from the references
     return codec

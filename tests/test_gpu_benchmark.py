@@ -66,7 +66,7 @@ def test_measurements(gpu, tmp_path, monkeypatch):
     """Every operator is there, one failure does not stop the others, and none begins when the time is over."""
     named = list(gpu.measurements())
     assert {name.split(",")[0] for name, _ in named} == {
-        "deform_conv2d", "gated_fusion", "sga_sample", "gaussian_bits",
+        "deform_conv2d", "gated_fusion", "sga_sample", "gaussian_bits", "integer_conv",
     }  # fmt: skip
 
     def fails():

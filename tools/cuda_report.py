@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import cuda_predictions
+import integer_predictions
 import torch
 from cuda_resources import ARCHITECTURES, Resources, compiled, occupancy, of_operator, symbols
 from torch import Tensor
@@ -117,6 +118,32 @@ def sga_sample(dtype: torch.dtype, classes: int, drawn: bool, count: int) -> Cas
     return Case(name, call, [v], constants=[] if noise is None else [noise])
 
 
+def integer_layer(inputs: int, outputs: int, height: int, width: int) -> Case:
+    from pylatent.codecs._conv_cuda import convolve
+    from pylatent.codecs._integer_cuda import pack_layer
+    from pylatent.codecs.integer import IntegerLayer
+
+    weight = torch.randint(-2000, 2001, (outputs, inputs, 3, 3), dtype=torch.int16)
+    ones = torch.ones(outputs, dtype=torch.int32)
+    layer = IntegerLayer("case", weight, ones, ones << 20, True, False, -32767, 32767, 1, torch.ones(inputs))
+    packed, result = pack_layer(layer, torch.device("cpu"))
+    x = torch.randint(-8191, 8192, (1, height, width, inputs), dtype=torch.int16)
+    name = f"integer layer 3x3, {inputs} to {outputs} x {height} x {width}"
+    call = lambda: convolve(packed, x, (height, width), result)  # noqa: E731
+    return Case(name, call, [x, weight], 9 * height * width * inputs * outputs)
+
+
+def exact_layer(inputs: int, outputs: int, height: int, width: int) -> Case:
+    from pylatent.codecs.exact import ExactNetwork
+    from pylatent.codecs.exact_layer import ExactLayer
+
+    weight = torch.randint(-900, 901, (outputs, inputs, 5, 5)).double()
+    network = ExactNetwork([ExactLayer(weight, torch.zeros(outputs).double(), 1, 2, 0, False, 10)])
+    x = torch.randint(-8191, 8192, (1, inputs, height, width)).double()
+    name = f"exact layer 5x5, {inputs} to {outputs} x {height} x {width}"
+    return Case(name, lambda: network(x), [x], 25 * height * width * inputs * outputs)
+
+
 def cases() -> list[Case]:
     halves = [torch.bfloat16, torch.float16]
     return [
@@ -125,6 +152,7 @@ def cases() -> list[Case]:
         *(sga_sample(dtype, 2, True, 16384) for dtype in halves),
         *(gated_fusion(dtype, 192, 16, 16, last) for dtype in [torch.float32, *halves] for last in (False, True)),
         *(deform_conv2d(dtype, 192, 16, 16) for dtype in [torch.float32, *halves]),
+        *(layer(64, 96, *size) for layer in (integer_layer, exact_layer) for size in ((16, 32), (4, 8))),
     ]
 
 
@@ -162,6 +190,8 @@ def measure() -> tuple[list[Row], list[str]]:
         for case in cases():
             torch.manual_seed(0)
             out = count(f"{case.name}, forward", [*case.inputs, *case.constants], case.forward_macs, case.call)
+            if not out.requires_grad:
+                continue
             grad = torch.randn_like(out)
             backward = lambda: torch.autograd.grad(out, case.inputs, grad)  # noqa: B023, E731
             count(f"{case.name}, backward", [*case.inputs, grad], case.backward_macs, backward)
@@ -186,7 +216,8 @@ def launched_by_tests() -> dict[str, list[tuple[int, int]]]:
     names = symbols(module)
     with tempfile.NamedTemporaryFile() as file:
         environment = os.environ | {"PYLATENT_LAUNCHES": file.name, "PYLATENT_SCHEDULES": "1"}
-        command = [sys.executable, "-m", "pytest", "-q", "tests/ops", "tests/layers", "-k", "cuda-emulated"]
+        command = [sys.executable, "-m", "pytest", "-q", "tests/ops", "tests/layers", "tests/codecs"]
+        command += ["-k", "cuda-emulated"]
         subprocess.run(command, cwd=SOURCE, env=environment, check=True)
         launches = json.loads(Path(file.name).read_text())
     found: dict[str, list[tuple[int, int]]] = {}
@@ -250,6 +281,7 @@ def main() -> None:
     text = text.format(
         nvcc=release,
         predictions="\n".join(cuda_predictions.table()),
+        integers="\n".join(integer_predictions.table()),
         explain="\n".join(to_explain(resources, rows)),
         calls="\n".join(calls),
         counted="\n".join(counted_table(rows)),

@@ -1,4 +1,4 @@
-"""The section on integers of docs/measurements.md, from what bench_integer.py and integer_analysis.py have measured."""
+"""The section on integers of docs/measurements.md, from what the benchmarks of integer networks have measured."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 def integer_section() -> str:
-    """A 1080p picture through two models, the kernels against torch's, and what the integer analysis costs."""
-    result, cost = _load("integer-zen4.json"), _load("integer-analysis-kodak.json")
+    """A 1080p picture through two models, the kernels against torch's, and what integers cost."""
+    result = _load("integer-zen4.json")
     found = result["environment"]
     seconds: dict[str, float] = result["models"]
     first, second = dict.fromkeys(name.rpartition(" ")[0] for name in seconds)
@@ -36,16 +36,33 @@ def integer_section() -> str:
         products = 9 * channels**2 * height * width / 1e9
         rows.append([f"{channels} channels, {width}x{height}", *(f"{products / taken[side]:.0f}" for side in sides)])
     lines += table(["", *sides], rows)
-    mean = cost["bd_rate_percent"]["mean"]
-    ratio = cost["seconds"]["float32"] / cost["seconds"]["integers"]
-    count = len(cost["bd_rate_percent"]) - 1
-    lines += [
-        "",
-        f"The integer analysis costs {round(mean, 2) + 0:.2f} % of the bits (BD-rate, {count} pictures of Kodak's, "
-        f"qualities {', '.join(f'{quality:g}' for quality in cost['qualities'])}); with it, `analyze` is {ratio:.1f} "
-        "times as fast.",
-    ]
+    lines += ["", f"What the integer analysis costs in bits (BD-rate): {_analysis_costs()}.", *_synthesis_costs()]
     return "\n".join(lines) + "\n"
+
+
+def _analysis_costs() -> str:
+    costs = []
+    for name, of in (("kodak", "pictures of Kodak's"), ("photos", "validation photographs")):
+        result = _load(f"integer-analysis-{name}.json")
+        found, seconds = result["bd_rate_percent"], result["seconds"]
+        ratio = seconds["float32"] / seconds["integers"]
+        costs.append(f"{found['mean']:+.2f} % on {len(found) - 1} {of}, where `analyze` is {ratio:.1f} times as fast")
+    return "; ".join(costs)
+
+
+def _synthesis_costs() -> list[str]:
+    """What the layers of the integer synthesis cost."""
+    result = _load("integer-synthesis-cost-zen4.json")
+    layers = dict(result["layers"])
+    together = layers.pop("all")
+    dearest = sorted(layers, key=lambda name: -layers[name])[:3]
+    most = ", ".join(f"{layers[name]:.3f} % in `g_s.{name}`" for name in dearest)
+    return [
+        "",
+        f"The integer synthesis costs {together:.2f} % on the centres of {result['validation_pictures']} validation "
+        f"photographs; one layer alone in integers, all others in floats, at most {most}; with the rounding of its "
+        f"weights {result['kodak']['against original']:.2f} % on {result['kodak_pictures']} pictures of Kodak's.",
+    ]
 
 
 def _load(name: str) -> Any:

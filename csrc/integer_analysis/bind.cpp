@@ -1,4 +1,4 @@
-// Integer analyses for Python: weights as arrays, pixels and latents as addresses; the GIL is released while computing.
+// Integer analyses for Python: weights as arrays, images and results as addresses; the GIL is released while computing.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -14,11 +14,13 @@ namespace {
 using AnalysisWeight = py::array_t<int16_t, py::array::c_style>;
 using AnalysisVector = py::array_t<int32_t, py::array::c_style>;
 
+using AnalysisUnits = py::array_t<float, py::array::c_style>;
+
 // layers: (weight, bias, multiplier, multiplier of negative sums, stride, skip, low, high)
-Analysis make_analysis(int32_t unit, int64_t block, const py::list& layers) {
+Analysis make_analysis(const AnalysisUnits& units, int32_t low, int32_t high, int64_t block, const py::list& layers) {
   std::vector<Layer> made;
   for (const py::handle& item : layers) {
-    const auto [weight, bias, multiplier, negative, stride, skip, low, high] = item.cast<
+    const auto [weight, bias, multiplier, negative, stride, skip, lowest, highest] = item.cast<
         std::tuple<AnalysisWeight, AnalysisVector, AnalysisVector, AnalysisVector, int64_t, bool, int32_t, int32_t>>();
     check_equal("dimensions of weight", weight.ndim(), 4);
     check_equal("size of a kernel", weight.shape(2), 3);
@@ -27,17 +29,18 @@ Analysis make_analysis(int32_t unit, int64_t block, const py::list& layers) {
     check_equal("size of multiplier", multiplier.size(), weight.shape(0));
     check_equal("size of multiplier of negative sums", negative.size(), weight.shape(0));
     const ConvShape shape{weight.shape(1), weight.shape(0), 3, 3, stride, 1, 0, false};
-    const Follow follow{1, skip, low, high, false, made.size() + 1 == layers.size()};
+    const Follow follow{1, skip, lowest, highest, false, made.size() + 1 == layers.size()};
     made.emplace_back(shape, follow, stride == 1, weight.data(), bias.data(), multiplier.data(), negative.data());
   }
-  return Analysis(unit, block, std::move(made));
+  return Analysis({{units.data(), units.data() + units.size()}, low, high, block}, std::move(made));
 }
 
 }  // namespace
 
 void bind_analysis(py::module_& m) {
   py::class_<Analysis>(m, "IntegerAnalysis")
-      .def(py::init(&make_analysis), py::arg("unit"), py::arg("block"), py::arg("layers"))
+      .def(py::init(&make_analysis), py::arg("units"), py::arg("low"), py::arg("high"), py::arg("block"),
+           py::arg("layers"))
       .def("result_shape",
            [](const Analysis& network, int64_t height, int64_t width, int64_t alignment) {
              const Size size = network.result_size({height, width}, alignment);
@@ -45,13 +48,13 @@ void bind_analysis(py::module_& m) {
            })
       .def(
           "run",
-          [](const Analysis& network, uintptr_t pixels, int64_t batch, int64_t height, int64_t width, int64_t alignment,
-             uintptr_t scales, uintptr_t latents, int threads, int variant) {
-            network.run(reinterpret_cast<const float*>(pixels), batch, {height, width}, alignment,
-                        reinterpret_cast<const float*>(scales), reinterpret_cast<float*>(latents), threads, variant);
+          [](const Analysis& network, uintptr_t images, int64_t batch, int64_t height, int64_t width, int64_t alignment,
+             uintptr_t scales, uintptr_t results, int threads, int variant) {
+            network.run(reinterpret_cast<const float*>(images), batch, {height, width}, alignment,
+                        reinterpret_cast<const float*>(scales), reinterpret_cast<float*>(results), threads, variant);
           },
-          py::arg("pixels"), py::arg("batch"), py::arg("height"), py::arg("width"), py::arg("alignment"),
-          py::arg("scales"), py::arg("latents"), py::arg("threads"), py::arg("variant"),
+          py::arg("images"), py::arg("batch"), py::arg("height"), py::arg("width"), py::arg("alignment"),
+          py::arg("scales"), py::arg("results"), py::arg("threads"), py::arg("variant"),
           py::call_guard<py::gil_scoped_release>());
 }
 

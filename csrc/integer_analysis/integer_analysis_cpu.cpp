@@ -9,37 +9,8 @@
 namespace pylatent::integers {
 namespace {
 
-constexpr int64_t kColours = 3;
-constexpr double kNanosecondsOfPixel = 150;
-constexpr int64_t kBand = 4,
-                  kPixels = 192;  // latents at a time, for each thread: so many rows, or as many as these are
-
-// A row of blocks; what lies beyond the picture repeats its last row and column.
-void read_row(const float* pixels, Size picture, int64_t block, float unit, int64_t row, int64_t columns, int16_t* out,
-              int64_t pitch) {
-  for (int64_t colour = 0; colour < kColours; ++colour) {
-    for (int64_t down = 0; down < block; ++down) {
-      const int64_t y = std::min(row * block + down, picture.height - 1);
-      const float* in = pixels + (colour * picture.height + y) * picture.width;
-      int16_t* to = out + (colour * block + down) * block;
-      const auto convert = [&](float value) {  // NaN becomes 0
-        const float bounded = value > 0.0f ? (value < 1.0f ? value : 1.0f) : 0.0f;
-        return static_cast<int16_t>(static_cast<int32_t>(bounded * unit + 0.5f));
-      };
-      const int64_t whole = std::min(columns, picture.width / block);
-      for (int64_t column = 0; column < whole; ++column) {
-        for (int64_t across = 0; across < block; ++across) {
-          to[column * pitch + across] = convert(in[column * block + across]);
-        }
-      }
-      for (int64_t column = whole; column < columns; ++column) {
-        for (int64_t across = 0; across < block; ++across) {
-          to[column * pitch + across] = convert(in[std::min(column * block + across, picture.width - 1)]);
-        }
-      }
-    }
-  }
-}
+constexpr double kNanosecondsOfProduct = 0.006;
+constexpr int64_t kBand = 4, kResults = 192;  // at a time, for each thread: rows of results, or rows of so many
 
 void write_row(const int32_t* in, int64_t pitch, int64_t channels, Size size, int64_t row, const float* scales,
                float* out) {
@@ -57,12 +28,13 @@ void write_row(const int32_t* in, int64_t pitch, int64_t channels, Size size, in
 
 }  // namespace
 
-Analysis::Analysis(int32_t unit, int64_t block, std::vector<Layer> layers)
-    : unit_(unit), block_(block), layers_(std::move(layers)) {
+Analysis::Analysis(Inputs inputs, std::vector<Layer> layers) : inputs_(std::move(inputs)), layers_(std::move(layers)) {
   check_range("number of layers", static_cast<int64_t>(layers_.size()), 1, INT32_MAX);
-  check_range("unit", unit, 1, INT16_MAX);
-  check_range("block", block, 1, 1 << 10);
-  check_equal("inputs of the first layer", layers_.front().shape.inputs, kColours * block * block);
+  check_range("lowest input", inputs_.low, -INT16_MAX, 0);
+  check_range("highest input", inputs_.high, 0, INT16_MAX);
+  check_range("block", inputs_.block, 1, 1 << 10);
+  check_equal("inputs of the first layer", layers_.front().shape.inputs,
+              inputs_.channels() * inputs_.block * inputs_.block);
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (i > 0) check_equal("inputs of a layer", layers_[i].shape.inputs, layers_[i - 1].channels);
     if (layers_[i].follow.skip) {
@@ -73,43 +45,78 @@ Analysis::Analysis(int32_t unit, int64_t block, std::vector<Layer> layers)
   }
 }
 
-std::vector<Size> Analysis::sizes(Size picture, int64_t alignment) const {
-  check_range("height", picture.height, 1, INT32_MAX);
-  check_range("width", picture.width, 1, INT32_MAX);
-  check_range("alignment", alignment, block_, 1 << 20);
-  check_equal("alignment modulo block", alignment % block_, 0);
-  std::vector<Size> sizes{{round_up(picture.height, alignment) / block_, round_up(picture.width, alignment) / block_}};
+std::vector<Size> Analysis::sizes(Size image, int64_t alignment) const {
+  const int64_t block = inputs_.block;
+  check_range("height", image.height, 1, INT32_MAX);
+  check_range("width", image.width, 1, INT32_MAX);
+  check_range("alignment", alignment, block, 1 << 20);
+  check_equal("alignment modulo block", alignment % block, 0);
+  std::vector<Size> sizes{{round_up(image.height, alignment) / block, round_up(image.width, alignment) / block}};
   for (const Layer& layer : layers_) sizes.push_back(layer.result_size(sizes.back()));
   return sizes;
 }
 
-Size Analysis::result_size(Size picture, int64_t alignment) const { return sizes(picture, alignment).back(); }
+Size Analysis::result_size(Size image, int64_t alignment) const { return sizes(image, alignment).back(); }
 
-void Analysis::run(const float* pixels, int64_t batch, Size picture, int64_t alignment, const float* scales,
-                   float* latents, int threads, int variant) const {
+// A row of blocks; what lies beyond the image repeats its last row and column.
+void Analysis::read_row(const float* image, Size size, int64_t row, int64_t columns, int16_t* out,
+                        int64_t pitch) const {
+  const int64_t block = inputs_.block, whole = std::min(columns, size.width / block);
+  const float low = static_cast<float>(inputs_.low), high = static_cast<float>(inputs_.high);
+  for (int64_t channel = 0; channel < inputs_.channels(); ++channel) {
+    const float unit = inputs_.units[static_cast<size_t>(channel)];
+    const auto convert = [&](float value) {
+      const float scaled = value * unit, bounded = scaled > low ? (scaled < high ? scaled : high) : low;
+      return static_cast<int16_t>(static_cast<int32_t>(bounded - low + 0.5f) + inputs_.low);
+    };
+    for (int64_t down = 0; down < block; ++down) {
+      const int64_t y = std::min(row * block + down, size.height - 1);
+      const float* in = image + (channel * size.height + y) * size.width;
+      int16_t* to = out + (channel * block + down) * block;
+      for (int64_t column = 0; column < whole; ++column) {
+        for (int64_t across = 0; across < block; ++across) {
+          to[column * pitch + across] = convert(in[column * block + across]);
+        }
+      }
+      for (int64_t column = whole; column < columns; ++column) {
+        for (int64_t across = 0; across < block; ++across) {
+          to[column * pitch + across] = convert(in[std::min(column * block + across, size.width - 1)]);
+        }
+      }
+    }
+  }
+}
+
+void Analysis::run(const float* images, int64_t batch, Size image, int64_t alignment, const float* scales,
+                   float* results, int threads, int variant) const {
   variant = variant_number(variant);
   check_range("batch", batch, 1, INT32_MAX);
-  const std::vector<Size> all = sizes(picture, alignment);
+  const std::vector<Size> all = sizes(image, alignment);
+  double products = 0;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const ConvShape& shape = layers_[i].shape;
+    products += static_cast<double>(all[i + 1].area() * shape.inputs * shape.outputs * layers_[i].taps());
+  }
   const bool each = batch >= threads;  // an image a thread
-  const double nanoseconds = static_cast<double>(batch * picture.area()) * kNanosecondsOfPixel;
-  parallel_for(batch, nanoseconds, each ? threads : 1, [&](int64_t image) {
-    run_one(pixels + image * kColours * picture.area(), picture, all, scales + image * outputs(),
-            latents + image * outputs() * all.back().area(), each ? 1 : threads, variant);
+  const double nanoseconds = static_cast<double>(batch) * products * kNanosecondsOfProduct;
+  parallel_for(batch, nanoseconds, each ? threads : 1, [&](int64_t number) {
+    run_one(images + number * inputs_.channels() * image.area(), image, all, scales + number * outputs(),
+            results + number * outputs() * all.back().area(), each ? 1 : threads, variant);
   });
 }
 
-void Analysis::run_one(const float* pixels, Size picture, const std::vector<Size>& sizes, const float* scales,
-                       float* latents, int threads, int variant) const {
+void Analysis::run_one(const float* image, Size size, const std::vector<Size>& sizes, const float* scales,
+                       float* results, int threads, int variant) const {
   const Size first = sizes.front(), last = sizes.back();
-  const int64_t rows = std::max(kBand, round_up((kPixels + last.width - 1) / last.width, 2)) * std::min(threads, 8);
+  const int64_t rows = std::max(kBand, round_up((kResults + last.width - 1) / last.width, 2)) * std::min(threads, 8);
   Pipeline pipeline(layers_, kernels_of(variant), sizes, rows * (first.height / last.height), threads);
   pipeline.run<int32_t>(
       [&](int64_t row, int16_t* out, int64_t pitch) {
-        read_row(pixels, picture, block_, static_cast<float>(unit_), row, first.width, out, pitch);
+        read_row(image, size, row, first.width, out, pitch);
         return true;
       },
       [&](int64_t row, const int32_t* in, int64_t pitch) {
-        write_row(in, pitch, outputs(), last, row, scales, latents);
+        write_row(in, pitch, outputs(), last, row, scales, results);
       });
 }
 

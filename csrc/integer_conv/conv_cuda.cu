@@ -1,6 +1,7 @@
 // Integer convolutions on CUDA: a block has the inputs of a tile of pixels in shared memory, a group of 32 channels
 // after the other, each with its border for all taps, and the weights of one tap after the other. Reads each input once
-// a tile of outputs, and each weight once a tile of pixels, all but the first time from the L2 cache.
+// a tile of outputs, and each weight once a tile of pixels, all but the first time from the L2 cache. Sums are
+// exchanged through shared memory once a block, where banks conflict for results that are planes.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -208,8 +209,8 @@ void run(Arguments<DIGITS> a, const Extent& extent, unsigned phases, uintptr_t s
   const int64_t sums = int64_t{Tile::K} * Tile::M * Tile::pitch * static_cast<int64_t>(sizeof(Sum<DIGITS>));
   const int64_t blocks = tiles_of<Tile>(a.job, extent);
   if (blocks > INT32_MAX) throw std::invalid_argument("an integer convolution of more than 2^31 tiles in one call");
-  launch("integer convolution", conv_kernel<DIGITS, Tile>, dim3(static_cast<unsigned>(blocks), phases),
-         dim3(Tile::threads), static_cast<size_t>(std::max(products, sums)), stream, a);
+  launch("integer_conv", conv_kernel<DIGITS, Tile>, dim3(static_cast<unsigned>(blocks), phases), dim3(Tile::threads),
+         static_cast<size_t>(std::max(products, sums)), stream, a);
 }
 
 template <int DIGITS>

@@ -74,12 +74,12 @@ void read_latents_cuda(const CudaImages& images, uintptr_t latents, uintptr_t ga
   const int64_t planes = images.batch * images.channels;
   const ReadLatent read{global<const float>(latents, planes * images.height * images.width),
                         global<const int32_t>(gains, planes), largest};
-  run("latents to integers", read, images, out, device, stream);
+  run("integer_conv latents", read, images, out, device, stream);
 }
 
 void read_values_cuda(const CudaImages& images, uintptr_t values, uintptr_t out, int device, uintptr_t stream) {
   const ReadValue read{global<const double>(values, images.batch * images.channels * images.height * images.width)};
-  run("values to integers", read, images, out, device, stream);
+  run("integer_conv values", read, images, out, device, stream);
 }
 
 }  // namespace pylatent::integers

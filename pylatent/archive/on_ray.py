@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+from pylatent import _ray
 from pylatent.archive.encode import make_shard
 from pylatent.archive.report import ShardReport
-from pylatent.errors import PylatentError
-
-_IN_FLIGHT = 2  # tasks that are handed to Ray, per CPU that it has
 
 
 def make_shards(
@@ -24,48 +22,16 @@ def make_shards(
 ) -> Generator[tuple[int, ShardReport | str], None, None]:
     """Makes the shards; yields, as they are finished, each number with its report, or with why it could not be made.
 
-    Ray runs on this machine alone, with `workers` CPUs, unless it runs already or RAY_ADDRESS names a cluster; then
-    `workers` limits the tasks at a time. Archive, inputs and model must lie at the same paths on all its machines.
-    Raises PylatentError if Ray is not installed.
+    Archive, inputs and model must lie at the same paths on all of Ray's machines; see `pylatent._ray`.
     """
-    if not numbers:
-        return
-    try:
-        import ray
-    except ImportError as error:
-        raise PylatentError(f"--engine ray needs the extra: pip install 'pylatent[ray]' ({error})") from error
-    started = not ray.is_initialized()
-    if started:
-        alone = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, **alone)
-    try:
-        task = ray.remote(num_cpus=1)(_make)
-        limit = workers or _IN_FLIGHT * int(ray.cluster_resources().get("CPU", 1))
-        waiting: dict[Any, int] = {}
-        todo = iter(numbers)
-        while True:
-            for number in todo:
-                waiting[task.remote(os.path.abspath(folder), number, model, max_pixels)] = number
-                if len(waiting) >= limit:
-                    break
-            if not waiting:
-                return
-            for done in ray.wait(list(waiting))[0]:
-                number = waiting.pop(done)
-                try:
-                    report: ShardReport = ray.get(done)
-                except ray.exceptions.RayError as error:
-                    cause = getattr(error, "cause", None) or error
-                    yield number, f"{type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
-                else:
-                    advance(report.planned)
-                    yield number, report
-    finally:
-        if started:
-            ray.shutdown()
+    with closing(_ray.do_jobs(_make, (os.path.abspath(folder), model, max_pixels), numbers, workers)) as outcomes:
+        for number, outcome in outcomes:
+            if not isinstance(outcome, str):
+                advance(outcome.planned)
+            yield number, outcome
 
 
-def _make(folder: str, number: int, model: str, max_pixels: int | None) -> ShardReport:
+def _make(number: int, folder: str, model: str, max_pixels: int | None) -> ShardReport:
     """A Ray task; the codec stays loaded in its process for the next one."""
     import torch
 

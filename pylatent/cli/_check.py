@@ -12,6 +12,9 @@ from pylatent._quality import check_quality
 from pylatent.cli._inputs import STREAM
 from pylatent.cli._report import misused
 
+PICTURE_METRICS = ("lpips-vgg", "lpips-alex")
+METRICS = (*PICTURE_METRICS, "fid", "kid")
+
 
 def check_model(
     model: str, qualities: Sequence[float | None] = (), *, target: float | None = None, refined: bool = False
@@ -50,6 +53,13 @@ def check_name(name: str) -> None:
         check_model_name(name)
     except ValueError as error:
         raise misused(str(error)) from None
+
+
+def check_metrics(names: Sequence[str], known: Sequence[str]) -> None:
+    """Ends the command unless every metric is one of those that are known."""
+    for name in names:
+        if name not in known:
+            raise misused(f"--metric must be {', '.join(known[:-1])} or {known[-1]}, got {name}")
 
 
 def check_positive(**options: float | None) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+class Engine(str, Enum):
+    local = "local"
+    ray = "ray"
+
+
+EngineOption = Annotated[Engine, typer.Option("--engine", help="Processes of this machine, or tasks of Ray.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; one for each core by default.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Pass over inputs whose outputs exist: finish what an earlier run left.")
@@ -32,6 +43,10 @@ Qualities = Annotated[
 ]
 Fast = Annotated[
     bool, typer.Option("--fast", help="A preview by the model's light receiver: several times as fast, less exact.")
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="Measure this, too: lpips-vgg, lpips-alex (seconds a picture); repeat for more."),
 ]
 MaxPixels = Annotated[
     int | None,

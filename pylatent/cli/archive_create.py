@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pylatent.cli._check import check_model
-from pylatent.cli._options import MaxPixels, Model, Quality, Quiet
+from pylatent.cli._options import Engine, EngineOption, MaxPixels, Model, Quality, Quiet, Workers
 from pylatent.cli._progress import progress
 from pylatent.cli._report import EXIT_FAILED, complain, count, failures_reported, misused
-
-
-class Engine(str, Enum):
-    local = "local"
-    ray = "ray"
 
 
 def create(
@@ -40,10 +34,8 @@ def create(
     max_pixels: MaxPixels = None,
     shard_size: Annotated[float, typer.Option(help="Megabytes of a shard, about.")] = 128,
     shard_records: Annotated[int, typer.Option(min=1, help="Pictures of a shard, at most.")] = 20_000,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one for each core by default.", show_default=False)
-    ] = None,
-    engine: Annotated[Engine, typer.Option(help="Processes of this machine, or tasks of Ray.")] = Engine.local,
+    workers: Workers = None,
+    engine: EngineOption = Engine.local,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: what is there, and what failed.")] = False,
     quiet: Quiet = False,
 ) -> None:

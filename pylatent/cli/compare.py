@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
-from pylatent.cli._check import check_device, check_model, check_terminal
+from pylatent.cli._check import PICTURE_METRICS, check_device, check_metrics, check_model, check_terminal
 from pylatent.cli._inputs import PICTURES, STREAM, read_picture, shown
-from pylatent.cli._options import Device, Force, MaxPixels, Model, Qualities, Quiet, SkipExisting, Threads
+from pylatent.cli._options import Device, Force, MaxPixels, Metrics, Model, Qualities, Quiet, SkipExisting, Threads
 from pylatent.cli._plan import Job, plan
 from pylatent.cli._report import bytes_text, complain, count, failures_reported, misused
 from pylatent.errors import ImageError, PylatentError
@@ -41,6 +41,10 @@ def compare(
         ),
     ] = None,
     model: Model = "default",
+    against: Annotated[
+        str | None, typer.Option(help="Another model, name or file, beside it: one that was trained for perception.")
+    ] = None,
+    metric: Metrics = None,
     max_pixels: MaxPixels = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -51,7 +55,8 @@ def compare(
     """Make a page that compares a picture with what codecs make of it: photo.png to photo.html beside it.
 
     One file, which fetches nothing: the original, .lat files at several qualities, and JPEG, WebP and (where Pillow
-    writes it) AVIF files of the same sizes, any two of them under a slider; sizes, PSNR, MS-SSIM, and the curves.
+    writes it) AVIF files of the same sizes, and another model's, any two of them under a slider; sizes, PSNR, MS-SSIM,
+    LPIPS (--metric), and the curves.
     """
     with failures_reported():
         part = Part.parse(crop)
@@ -59,8 +64,11 @@ def compare(
         if planned.jobs:
             check_terminal(planned.jobs[0].target)
             check_model(model, quality or ())
+            if against is not None:
+                check_model(against)
+            check_metrics(metric or (), PICTURE_METRICS)
             check_device(device)
-        recipe = Comparing(quality or (), part, model, max_pixels, device, threads, quiet)
+        recipe = Comparing(quality or (), part, model, against, metric or (), max_pixels, device, threads, quiet)
         run(planned, recipe, doing="comparing", quiet=quiet)
 
 
@@ -71,6 +79,8 @@ class Comparing:
     qualities: Sequence[float]
     part: Part
     model: str
+    against: str | None
+    metrics: Sequence[str]
     max_pixels: int | None
     device: str
     threads: int | None
@@ -82,13 +92,20 @@ class Comparing:
         from pylatent import zoo
         from pylatent._quality import spread
         from pylatent.evaluation.classical import AVIF, JPEG, WEBP
-        from pylatent.evaluation.comparison import at_equal_sizes
+        from pylatent.evaluation.comparison import Baseline, OtherModel, at_equal_sizes
         from pylatent.evaluation.html import comparison_page
+        from pylatent.evaluation.metrics import load_metrics
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         codec = zoo.load(self.model, device=self.device)
-        baselines = [each for each in (JPEG, WEBP, AVIF) if each.is_available]
+        baselines: list[Baseline] = [each for each in (JPEG, WEBP, AVIF) if each.is_available]
+        if self.against is not None:
+            other = zoo.load(self.against, device=self.device)
+            if other.name == codec.name:
+                raise misused(f"--against must be another model than --model, both are {codec.name}")
+            baselines.insert(0, OtherModel(other))
+        metrics, _ = load_metrics(self.metrics, device=self.device)
         qualities = sorted(set(self.qualities)) or spread(codec.qualities, step=2)
 
         def work(job: Job, say: Say) -> Coded:
@@ -103,7 +120,7 @@ class Comparing:
                 done += 1
                 say(f"comparing {job.source.name[-40:]}: {done} of {len(qualities) * (1 + len(baselines))} files")
 
-            comparison = at_equal_sizes(codec, pixels, qualities, baselines=baselines, advance=advance)
+            comparison = at_equal_sizes(codec, pixels, qualities, baselines=baselines, metrics=metrics, advance=advance)
             if comparison.mismatches:
                 raise PylatentError(f"{count(comparison.mismatches, 'file')} did not decode to what was encoded")
             name = "standard input" if job.source == STREAM else job.source.name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent._files import write_bytes
-from pylatent.cli._check import check_device, check_model, check_writable
+from pylatent.cli._check import METRICS, check_device, check_metrics, check_model, check_writable
 from pylatent.cli._inputs import PICTURES, STREAM, find, read_picture, with_name
 from pylatent.cli._options import Device, MaxPixels, Model, Qualities, RefineMethod, Threads
 from pylatent.cli._progress import progress
@@ -42,6 +42,18 @@ def evaluate(
     html_path: Annotated[
         Path | None, typer.Option("--html", help="Write a page with plots and tables here; it fetches nothing.")
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure this, too: lpips-vgg, lpips-alex (of each picture; seconds), fid, kid (of patches of all "
+            "pictures); repeat for more."
+        ),
+    ] = None,
+    features: Annotated[
+        str,
+        typer.Option(help="Whose features fid and kid compare: vgg, alex, inception, or a file, .pt2 or TorchScript."),
+    ] = "vgg",
+    patch: Annotated[int, typer.Option(min=16, help="Side of the patches of fid and kid in pixels.")] = 256,
     baselines: Annotated[bool, typer.Option(help="Measure Pillow's JPEG and WebP too.")] = True,
     refine: Annotated[int, typer.Option(min=0, help="Measure the model with so many steps of refinement too.")] = 0,
     refine_method: RefineMethod = None,
@@ -50,7 +62,7 @@ def evaluate(
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Measure a model on pictures: bits per pixel, PSNR, MS-SSIM and speed.
+    """Measure a model on pictures: bits per pixel, PSNR, MS-SSIM, speed, and how alike they look (--metric).
 
     Shows each picture at each quality, the means over the pictures, and the BD-rates against JPEG and WebP. Rates are
     those of whole files. The column "bugs" counts files that did not decode to what was encoded; any makes the command
@@ -60,6 +72,7 @@ def evaluate(
         check_writable("--json", json_path)
         check_writable("--html", html_path)
         _check_plot(plot_path)
+        check_metrics(metric or (), METRICS)
         refinement = Refinement.of_options(refine, refine_method)
         found = find(paths, PICTURES)
         found.report()
@@ -75,12 +88,14 @@ def evaluate(
         from pylatent._quality import spread
         from pylatent.cli._eval_tables import print_report
         from pylatent.evaluation.classical import JPEG, WEBP
+        from pylatent.evaluation.metrics import load_metrics
         from pylatent.evaluation.report import evaluate as measure_all
 
         plan = refinement.plan() if refinement else None
         if threads is not None:
             torch.set_num_threads(threads)
         codec = zoo.load(model, device=device)
+        of_pictures, of_sets = load_metrics(metric or (), features, patch, device)
         anchors = (JPEG, WEBP) if baselines else ()
         qualities = sorted(set(quality)) if quality else spread(codec.qualities)
         steps = len(qualities) * (2 if plan else 1) + len(anchors)
@@ -106,6 +121,8 @@ def evaluate(
                 baselines=anchors,
                 plan=plan,
                 repeats=repeats,
+                metrics=of_pictures,
+                sets=of_sets,
                 advance=advance,
             )
         print_report(Console(stderr=json_path == STREAM), report)
@@ -160,10 +177,12 @@ def _pictures(
 
 
 def _plot(report: Report, path: Path, steps: int) -> None:
+    from pylatent.evaluation.measures import PSNR, further
     from pylatent.evaluation.plot import Line, plot_curves
 
     lines = [Line(report.model, report.mean)]
     if report.is_refined:
         lines.append(Line(f"{report.model}, {steps} steps of refinement", report.refined_mean))
     lines += [Line(anchor.describe(), report.baseline_mean(anchor.name)) for anchor in report.baselines]
-    plot_curves(lines, path, title=f"Mean of {count(len(report.pictures), 'picture')}")
+    title = f"Mean of {count(len(report.pictures), 'picture')}"
+    plot_curves(lines, path, title=title, measures=(PSNR, *further(report.metrics)))

@@ -24,6 +24,9 @@ def clc(
         Path | None, typer.Option(help="Folder of validation pictures, by which weights are chosen.", exists=True)
     ] = None,
     references: Annotated[int, typer.Option(min=1, help="Entries of the dictionary that a picture uses.")] = 3,
+    published: Annotated[
+        bool, typer.Option("--published", help="Matching and blend of the paper's size, not the codec's.")
+    ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Steps with the codec below as it is.")] = 10_000,
     joint_steps: Annotated[int, typer.Option(min=0, help="Steps of all weights after these.")] = 0,
     crop: Annotated[int, typer.Option(min=16, help="Side of the crops in pixels.")] = 256,
@@ -36,6 +39,7 @@ def clc(
     check_name(name)
     check_model(model)
     from pylatent.codecs import CLC, Dictionary
+    from pylatent.codecs.clc import PUBLISHED
     from pylatent.codecs.model_file import dictionary_beside, save_codec
     from pylatent.train.clc import ClcRecipe, train_clc
     from pylatent.train.data import load_images
@@ -46,7 +50,10 @@ def clc(
     recipe = ClcRecipe(steps, joint_steps, crop, batch, learning_rate, seed=seed)
     known = Dictionary.load(dictionary)
     try:
-        codec = CLC.around(base, known, references=references)
+        widths = dict(PUBLISHED) if published else {}
+        if published:  # which aligns all channels of y
+            widths["inner"] = base.level_shapes((1, 1))[0][0]
+        codec = CLC.around(base, known, references=references, **widths)
     except ValueError as error:
         raise misused(str(error)) from None
     if not codec.lambdas:

@@ -4,6 +4,7 @@ from pylatent.codecs.base import Codec
 from pylatent.codecs.clc import CLC
 from pylatent.codecs.context_hyperprior import ContextHyperprior
 from pylatent.codecs.dictionary import Dictionary
+from pylatent.codecs.features import Features
 from pylatent.codecs.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from pylatent.codecs.latents import CodecOutput, Latents, Parameters, Rated
 from pylatent.codecs.nested import NestedCodec
@@ -39,6 +40,7 @@ __all__ = [
     "ContextHyperprior",
     "Dictionary",
     "Done",
+    "Features",
     "Latents",
     "MeanScaleHyperprior",
     "NestedCodec",

@@ -18,24 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pylatent.codecs.analysis_convert import (
-    LayerScales,
-    analysis_scales,
-    has_integer_form,
-    integer_analysis,
-    scales_from_state,
-    scales_state,
-    see,
-)
+from pylatent.codecs.analysis_forms import PIXELS, AnalysisForms, Calibration
 from pylatent.codecs.base import Codec, pad
-from pylatent.codecs.integer_analysis import IntegerAnalysis, why_not_native
+from pylatent.codecs.integer_analysis import why_not_native
 from pylatent.codecs.integer_convert import convert, load_float_synthesis
-from pylatent.codecs.integer_ranges import Range, calibrate
+from pylatent.codecs.integer_ranges import calibrate
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import growth, run_network
 from pylatent.codecs.walk import Done
-from pylatent.codecs.witness import Stamp, stamp
 
 _HYPER_TILE = 256
 _HYPER_LATENT_TILE = 128  # in positions of the level that is predicted
@@ -48,6 +39,10 @@ class Link:
     h_a: nn.Sequential
     h_s: nn.Sequential
     name: str
+
+    @property
+    def analysis_name(self) -> str:
+        return self.name.replace("h_s", "h_a")
 
 
 class Chain(Codec):
@@ -63,8 +58,7 @@ class Chain(Codec):
     g_s: nn.Sequential
     gain: nn.Parameter | None
     inverse_gain: nn.Parameter | None
-    _scales: list[LayerScales] | None = None  # of the integer analysis, which is made when it is first needed:
-    _integers: tuple[Stamp, IntegerAnalysis] | None = None  # for these weights
+    _forms: AnalysisForms | None = None  # of g_a and the links' h_a, in integers
 
     # What differs between chains.
 
@@ -120,11 +114,13 @@ class Chain(Codec):
     def ungained(self, y: Tensor, quality: Tensor | None) -> Tensor:
         return y if quality is None else y * self._gain(self.inverse_gain, quality)
 
-    def levels_above(self, y: Tensor) -> tuple[Tensor, ...]:
-        """y (B, M, h, w), after any gain -> all unquantised levels, y first."""
+    def levels_above(self, y: Tensor, *, integers: bool = False) -> tuple[Tensor, ...]:
+        """y (B, M, h, w), after any gain -> all unquantised levels, y first. integers: by integer forms, on the CPU."""
         levels = [y]
         for link in self.links:
-            levels.append(run_network(link.h_a, self._hyper_input(levels[-1]), tile=_HYPER_TILE))
+            values = self._hyper_input(levels[-1])
+            form = self._forms.of(link.analysis_name, link.h_a) if integers and self._forms is not None else None
+            levels.append(run_network(link.h_a, values, tile=_HYPER_TILE) if form is None else form(values))
         if self.prior.bin_width != 1:
             levels[-1] = levels[-1] / self.prior.bin_width
         return tuple(levels)
@@ -181,46 +177,48 @@ class Chain(Codec):
 
     @torch.no_grad()
     def calibrate(self, pictures: Iterable[Tensor]) -> None:
-        """Make the integer synthesis, which then defines the pixels (codecs/integer.py), after `update`; and where the
-        analysis has an integer form, that.
+        """Make the integer synthesis, which then defines the pixels (codecs/integer.py), after `update`; and where
+        networks of the analysis have an integer form, that.
 
         pictures: pixels (B, 3, H, W) in [0, 1], some of all kinds, which tell the ranges of activations; each is coded
         at another quality in turn. Raises ModelError for a synthesis that has no integer form.
         """
         tables = self._ready()
-        seen: list[Range] | None = [] if has_integer_form(self.g_a) else None
+        calibration = Calibration({PIXELS: self.g_a} | {link.analysis_name: link.h_a for link in self.links})
 
         def inputs() -> Iterator[Tensor]:
             for number, x in enumerate(pictures):
                 quality = None if self.gain is None else 1.0 + number % len(self.gain)
-                if seen is not None:
-                    see(self.g_a, pad(x, self.alignment), seen)
-                y_hat = self.as_coded(self.analyze(x, quality)).y
+                latents = self.analyze(x, quality)
+                above = zip(self.links, latents.levels, strict=False)
+                given = {link.analysis_name: self._hyper_input(level) for link, level in above}
+                calibration.see({PIXELS: pad(x, self.alignment)} | given)
+                y_hat = self.as_coded(latents).y
                 yield y_hat if quality is None else y_hat * self._gain(self.inverse_gain, x.new_tensor([quality]))
 
         ranges = calibrate(self.g_s, inputs())
         self._set_coding(replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), light=None))
-        self._scales = analysis_scales(self.g_a, seen) if seen else None
+        self._forms = calibration.forms()
 
     # The integer analysis.
 
     def integer_analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...] | None:
-        if self._scales is None or why_not_native(x) is not None:
+        if self._forms is None or why_not_native(x) is not None:
             return None
-        weights = stamp(self.g_a.parameters())
-        if self._integers is None or self._integers[0] != weights:
-            self._integers = weights, integer_analysis(self.g_a, self.alignment, self._scales)
-        gain = torch.ones(len(x), self.channels_of[0]) if quality is None else self._gain(self.gain, quality)
-        return self.levels_above(self._integers[1](x, gain.view(len(x), -1)))
+        form = self._forms.of(PIXELS, self.g_a, alignment=self.alignment)
+        if form is None:
+            return None
+        gain = None if quality is None else self._gain(self.gain, quality).view(len(x), -1)
+        return self.levels_above(form(x, gain), integers=True)
 
     def analysis_state(self) -> dict[str, Tensor]:
-        return {} if self._scales is None else scales_state(self._scales)
+        return {} if self._forms is None else self._forms.state()
 
     def load_analysis_state(self, state: Mapping[str, Tensor]) -> None:
-        self._scales = scales_from_state(state) or None
+        self._forms = AnalysisForms.from_state(state)
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        self._scales = None  # they belong to the weights that are replaced
+        self._forms = None  # they belong to the weights that are replaced
         super()._load_from_state_dict(*args)
 
     def load_coding_state(self, state: Mapping[str, Tensor]) -> None:

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec
 from pylatent.codecs.dictionary import SUFFIX, Dictionary
+from pylatent.codecs.features import Features, check_same, features_of
 from pylatent.codecs.latents import Latents, Parameters
+from pylatent.codecs.references import KnownReferences
 from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import Done, Here
@@ -30,8 +32,9 @@ from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import FormatError, ModelError
-from pylatent.layers.matching import LatentBlend, LatentMatching
+from pylatent.layers.matching import NEAR_Y, LatentBlend, LatentMatching
 
+PUBLISHED = {"width": 256, "inner": 320, "hidden": 128}  # around TCM-Small: its y has 320 channels
 _NETWORKS = ("matching.", "blend.")
 
 
@@ -39,7 +42,8 @@ class CLC(Codec):
     """`base` with references; its last level holds their numbers (B, references, 1, 1), the others are the base's.
 
     base: a codec, or its {"architecture", "config"}. dictionary: {"name", "hash", "entries"} of the one it needs.
-    references: M. width, hidden: channels of the matching's phi and of the blend.
+    references: M. width, inner, hidden: channels of the matching's phi, of what it aligns, and of the blend; by default
+    a quarter of y's channels, with which decoding takes at most half as long again. `PUBLISHED` has the paper's.
 
     Analysis and synthesis raise ModelError until `attach` was given the dictionary; decoding of latents does not need
     it. Raises ModelError for an unknown base, ValueError for more references than entries.
@@ -51,25 +55,40 @@ class CLC(Codec):
         dictionary: Mapping[str, Any],
         *,
         references: int = 3,
-        width: int = 256,
-        hidden: int = 128,
+        width: int | None = None,
+        inner: int | None = None,
+        hidden: int | None = None,
     ) -> None:
         if not 1 <= references <= dictionary["entries"]:
             raise ValueError(f"`references` must be from 1 to {dictionary['entries']}, the entries, got {references}")
         super().__init__()
         self.base = base if isinstance(base, Codec) else _made(base)
         self.needed, self.references = dict(dictionary), references
-        self._shape = {"references": references, "width": width, "hidden": hidden}
+        channels = self.base.level_shapes((1, 1))[0][0]
+        given, quarter = {"width": width, "inner": inner, "hidden": hidden}, min(channels, max(8, channels // 4))
+        self._widths = {name: quarter if value is None else value for name, value in given.items()}
+        if not 1 <= self._widths["inner"] <= channels:
+            raise ValueError(f"`inner` must be from 1 to {channels}, the channels of y, got {inner}")
         self.num_levels, self.alignment, self.exact = self.base.num_levels + 1, self.base.alignment, self.base.exact
         self.lambdas = self.base.lambdas
         self.decoder_names = (*(f"base.{name}" for name in self.base.decoder_names), *_NETWORKS)
-        channels = self.base.level_shapes((1, 1))[0][0]
-        self.matching, self.blend = LatentMatching(channels, width), LatentBlend(channels, hidden)
+        self.matching = LatentMatching(channels, self._widths["width"], inner=self._widths["inner"])
+        narrow = self.matching.widen is not None  # then y_a starts as y, and alpha may start anywhere
+        self.blend = LatentBlend(channels, self._widths["hidden"], start=0.0 if narrow else NEAR_Y)
         self._dictionary: Dictionary | None = None
+        self._features: Features | None = None
+        self._known = KnownReferences()
 
     @classmethod
     def around(
-        cls, base: Codec, dictionary: Dictionary, *, references: int = 3, width: int = 256, hidden: int = 128
+        cls,
+        base: Codec,
+        dictionary: Dictionary,
+        *,
+        references: int = 3,
+        width: int | None = None,
+        inner: int | None = None,
+        hidden: int | None = None,
     ) -> CLC:
         """A codec around a copy of `base`, which must be ready for coding. ModelError for another's dictionary."""
         found, wanted = base.fingerprint().hex(), dictionary.facts.codec_hash
@@ -81,25 +100,30 @@ class CLC(Codec):
         base = copy.deepcopy(base)
         base.drop_synthesis()
         needed = {"name": dictionary.facts.name, "hash": dictionary.hash, "entries": len(dictionary)}
-        codec = cls(base, needed, references=references, width=width, hidden=hidden)
+        codec = cls(base, needed, references=references, width=width, inner=inner, hidden=hidden)
         codec.attach(dictionary)
         return codec
 
     @property
     def config(self) -> dict[str, Any]:
         base = {"architecture": type(self.base).__name__, "config": self.base.config}
-        return {"base": base, "dictionary": self.needed, **self._shape}
+        return {"base": base, "dictionary": self.needed, "references": self.references, **self._widths}
 
     # The dictionary.
 
-    def attach(self, dictionary: Dictionary) -> None:
-        """Give the codec the dictionary that it needs. Raises ModelError for another."""
+    def attach(self, dictionary: Dictionary, features: Features | None = None) -> None:
+        """Give the codec the dictionary that it needs, and the features that find its entries where these are neither
+        the codec's own nor timm's. Raises ModelError for others."""
         if dictionary.hash != self.needed["hash"]:
             raise ModelError(
                 f"model {self.name} needs dictionary {self.needed['name']} with hash {self.needed['hash'][:16]}, got "
                 f"{dictionary.facts.name} with hash {dictionary.hash[:16]}"
             )
-        self._dictionary = dictionary
+        if features is not None:
+            if dictionary.facts.backbone is None:
+                raise ModelError(f"dictionary {dictionary.facts.name} finds references by the codec's own features")
+            check_same(features, dictionary.facts.backbone)
+        self._dictionary, self._features, self._known = dictionary, features, KnownReferences()
 
     @property
     def dictionary(self) -> Dictionary:
@@ -120,8 +144,8 @@ class CLC(Codec):
         chosen = torch.round(numbers.detach()).long().flatten(1).cpu()
         if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self.dictionary):
             raise ValueError(f"references must be from 0 to {len(self.dictionary) - 1}, got {chosen.tolist()}")
-        references = self.dictionary.entries(chosen).to(y.device)
-        return self.blend(y, self.matching(y, references))
+        known = self._known.of(self.matching, self.dictionary, chosen, y.device)
+        return self.blend(y, self.matching.fused(y, *known))
 
     # The codec.
 
@@ -143,8 +167,13 @@ class CLC(Codec):
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
         levels, dictionary = self.base.analysis(x, quality), self.dictionary
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            query = dictionary.query(self.base.ungained(levels[0].float(), quality))
-            numbers = dictionary.nearest(query, self.references).to(x.device, torch.float32)
+            backbone = dictionary.facts.backbone
+            if backbone is None:
+                maps = self.base.ungained(levels[0].float(), quality)
+            else:
+                self._features = self._features or features_of(backbone)
+                maps = self._features(x)
+            numbers = dictionary.nearest(dictionary.query(maps), self.references).to(x.device, torch.float32)
         return *levels, numbers[:, :, None, None]
 
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:

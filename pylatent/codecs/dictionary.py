@@ -3,7 +3,8 @@
 One file (safetensors), of which a SHA-256 over everything is the identity:
 
     latents   (K, C, h, w)  int8, times `steps` (K,), or float16       y before any gain, of square pictures
-    mean      (D,)          float32     of pooled features, D = 21 C: maxima over grids of 1, 2 and 4 cells a side
+    mean      (D,)          float32     of pooled features: maxima over grids of 1, 2 and 4 cells a side, D = 21 C for
+                                        those of the codec's encoder, 21 times its channels for another backbone's
     axes      (D, d)        float32     their principal axes
     features  (K, d)        float32     of the entries, in these axes
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,9 +40,21 @@ _TENSORS = ("axes", "features", "latents", "mean", "steps")
 
 
 @dataclass(frozen=True)
+class Backbone:
+    """The network that finds references (codecs/features.py): its name, SHA-256 of its weights, and preprocessing."""
+
+    name: str
+    hash: str
+    side: int
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a dictionary says about itself: its name; the codec whose latents it holds, with its fingerprint in hex;
-    the side of the pictures in pixels; and what the entries were chosen from."""
+    the side of the pictures in pixels; what the entries were chosen from; and of which backbone the features are, None
+    for the codec's own encoder."""
 
     name: str
     codec: str
@@ -48,6 +62,23 @@ class Facts:
     crop: int
     chosen_from: int
     seed: int
+    backbone: Backbone | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a file has it: without the backbone if there is none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, head: Mapping[str, Any]) -> Facts:
+        """Raises KeyError, TypeError or AttributeError for what is none."""
+        values = {name: head[name] for name in cls.__dataclass_fields__ if name != "backbone"}
+        found = head.get("backbone")
+        if found is None:
+            return cls(**values)
+        lists: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+        return cls(**values, backbone=Backbone(**lists))
 
 
 @dataclass(frozen=True)
@@ -66,7 +97,10 @@ class Dictionary:
         count, channels = self.latents.shape[:2]
         if not 2 <= count <= MOST_ENTRIES:
             raise ValueError(f"a dictionary must have 2 to {MOST_ENTRIES} entries, got {count}")
-        width, wide = self.features.shape[-1], channels * sum(grid * grid for grid in GRIDS)
+        cells = sum(grid * grid for grid in GRIDS)
+        width, wide = self.features.shape[-1], channels * cells
+        if self.facts.backbone is not None:
+            wide = max(1, len(self.mean) // cells) * cells
         wanted = {"steps": (count,), "features": (count, width), "mean": (wide,), "axes": (wide, width)}
         for name, shape in wanted.items():
             if tuple(getattr(self, name).shape) != shape:
@@ -81,7 +115,7 @@ class Dictionary:
     @cached_property
     def hash(self) -> str:
         """SHA-256 in hex over everything."""
-        digest = hashlib.sha256(json.dumps(asdict(self.facts), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(self.facts.to_json(), sort_keys=True).encode())
         for name in _TENSORS:
             tensor = getattr(self, name).contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -89,9 +123,9 @@ class Dictionary:
             digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 
-    def query(self, y: Tensor) -> Tensor:
-        """y (B, C, h, w) before any gain -> (B, d) in the axes of `features`, on the CPU."""
-        return (pooled(y).cpu() - self.mean) @ self.axes
+    def query(self, maps: Tensor) -> Tensor:
+        """y before any gain, or the backbone's map, (B, C, h, w) -> (B, d) in the axes of `features`, on the CPU."""
+        return (pooled(maps).cpu() - self.mean) @ self.axes
 
     def nearest(self, query: Tensor, count: int) -> Tensor:
         """(B, d) -> (B, count) numbers of the entries nearest to each, the nearest first.
@@ -108,7 +142,7 @@ class Dictionary:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file, whole or not at all."""
-        head = {"version": _VERSION, "hash": self.hash, **asdict(self.facts)}
+        head = {"version": _VERSION, "hash": self.hash, **self.facts.to_json()}
         write_bytes(path, save({name: getattr(self, name).contiguous() for name in _TENSORS}, {_KEY: json.dumps(head)}))
 
     @classmethod
@@ -118,9 +152,8 @@ class Dictionary:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in _TENSORS}
-            facts = {name: head[name] for name in Facts.__dataclass_fields__}
-            dictionary = cls(Facts(**facts), **tensors)
-        except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            dictionary = cls(Facts.from_json(head), **tensors)
+        except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path} does not hold a complete dictionary: {error}") from error
         if dictionary.hash != head["hash"]:
             raise ModelError(
@@ -146,9 +179,9 @@ def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
     return head
 
 
-def pooled(y: Tensor) -> Tensor:
+def pooled(maps: Tensor) -> Tensor:
     """Maxima of each channel over grids of 1, 2 and 4 cells a side: (B, C, h, w) -> (B, 21 C), any size from 1x1."""
-    return torch.cat([F.adaptive_max_pool2d(y, grid).flatten(1) for grid in GRIDS], 1)
+    return torch.cat([F.adaptive_max_pool2d(maps, grid).flatten(1) for grid in GRIDS], 1)
 
 
 def stored(y: Tensor, *, half: bool = False) -> tuple[Tensor, Tensor]:

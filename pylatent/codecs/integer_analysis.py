@@ -1,6 +1,7 @@
-"""Integer analysis: pixels to latents in the integers of codecs/integer.py, several times as fast as in float32.
+"""Integer analysis: pixels to latents, and these to the ones above, in the integers of codecs/integer.py, several times
+as fast as in float32.
 
-    pixels ─ ×UNIT, rounded ─► a_0 ─ unshuffle ─ layer ─► a_1 ─ … ─ layer ─► ×scale ─► latents
+    pixels or latents ─ ×unit, clamped, rounded ─► a_0 ─ unshuffle ─ layer ─► a_1 ─ … ─ layer ─► ×scale ─► latents
 
 It is the same on every machine, but nothing depends on that: whatever latents an encoder finds, the decoder is told.
 """
@@ -49,41 +50,60 @@ class AnalysisLayer:
     stride: int
 
 
-class IntegerAnalysis:
-    """Pixels (B, 3, H, W) float32 in [0, 1] -> latents (B, M, h, w) float32 before any gain. No gradients.
+@dataclass(frozen=True)
+class AnalysisInputs:
+    """What an analysis is given: x (B, C, H, W) becomes floor(clamp(x units, low, high) - low + 1/2) + low, NaN low.
 
-    block: side of the pixel unshuffle that comes first. alignment: pictures are extended to multiples of it by their
-    last row and column. scale: (M,) float32, the value of a unit of the last layer's results.
+    units: (C,) float32. block: side of the pixel unshuffle that comes first. alignment: images are extended to
+    multiples of it by their last row and column.
+    """
+
+    units: Tensor
+    low: int
+    high: int
+    block: int = 1
+    alignment: int = 1
+
+
+class IntegerAnalysis:
+    """float32 (B, C, H, W) -> latents (B, M, h, w) float32 before any gain. No gradients.
+
+    scale: (M,) float32, the value of a unit of the last layer's results.
     Raises ModelError, with the layer's name, if integers could leave their range.
     """
 
-    def __init__(self, block: int, alignment: int, layers: Sequence[AnalysisLayer], scale: Tensor) -> None:
-        self.block, self.alignment, self.layers, self.scale = block, alignment, tuple(layers), scale
+    def __init__(self, inputs: AnalysisInputs, layers: Sequence[AnalysisLayer], scale: Tensor) -> None:
+        self.inputs, self.layers, self.scale = inputs, tuple(layers), scale
         self._packed: Any = None  # made when first needed
-        _check(block, self.layers)
+        _check(inputs, self.layers)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, gain: Tensor, variant: int = -1) -> Tensor:
+    def __call__(self, x: Tensor, gain: Tensor | None = None, variant: int = -1) -> Tensor:
         """Native: latents times `gain` (B, M), of x on the CPU. variant: a place in `_integer_native.variants()`."""
         if self._packed is None:
-            self._packed = _pack(self.block, self.layers)
-        x, scales = x.float().contiguous(), (self.scale * gain).contiguous()
+            self._packed = _pack(self.inputs, self.layers)
+        x, scales = x.float().contiguous(), self._scales(len(x), gain)
         height, width = x.shape[2:]
-        shape = self._packed.result_shape(height, width, self.alignment)
-        latents = torch.empty((len(x), *shape))
-        pointers = (scales.data_ptr(), latents.data_ptr())
+        alignment = self.inputs.alignment
+        results = torch.empty((len(x), *self._packed.result_shape(height, width, alignment)))
+        pointers = (scales.data_ptr(), results.data_ptr())
         threads = _native.thread_count()
-        self._packed.run(x.data_ptr(), len(x), height, width, self.alignment, *pointers, threads, variant)
-        return latents
+        self._packed.run(x.data_ptr(), len(x), height, width, alignment, *pointers, threads, variant)
+        return results
 
-    def reference(self, x: Tensor, gain: Tensor) -> Tensor:
+    def reference(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         """The same in float64."""
-        bottom, right = -x.shape[2] % self.alignment, -x.shape[3] % self.alignment
-        x = F.pad(x.float(), (0, right, 0, bottom), mode="replicate").nan_to_num(0.0).clamp(0, 1)
-        values = before = F.pixel_unshuffle(torch.floor(x * UNIT + 0.5).long(), self.block)
+        given = self.inputs
+        bottom, right = -x.shape[2] % given.alignment, -x.shape[3] % given.alignment
+        x = F.pad(x.float(), (0, right, 0, bottom), mode="replicate") * given.units[:, None, None]
+        x = x.nan_to_num(nan=given.low).clamp(given.low, given.high) - given.low
+        values = before = F.pixel_unshuffle(torch.floor(x + 0.5).long() + given.low, given.block)
         for layer in self.layers:
             values, before = _apply(layer, values, before), values
-        return values.float() * (self.scale * gain)[..., None, None]
+        return values.float() * self._scales(len(x), gain)[..., None, None]
+
+    def _scales(self, batch: int, gain: Tensor | None) -> Tensor:
+        return (self.scale.expand(batch, -1) if gain is None else self.scale * gain).contiguous()
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None}  # what is packed belongs to the process
@@ -100,10 +120,12 @@ def _apply(layer: AnalysisLayer, values: Tensor, before: Tensor) -> Tensor:
     return (result + before if integers.skip else result).clamp(integers.low, integers.high)
 
 
-def _pack(block: int, layers: Sequence[AnalysisLayer]) -> Any:
+def _pack(inputs: AnalysisInputs, layers: Sequence[AnalysisLayer]) -> Any:
     return _native.core().IntegerAnalysis(
-        UNIT,
-        block,
+        inputs.units.numpy(),
+        inputs.low,
+        inputs.high,
+        inputs.block,
         [
             (
                 layer.integers.weight.contiguous().numpy(),
@@ -120,8 +142,8 @@ def _pack(block: int, layers: Sequence[AnalysisLayer]) -> Any:
     )
 
 
-def _check(block: int, layers: tuple[AnalysisLayer, ...]) -> None:
-    channels, low, high, limits = 3 * block**2, 0, UNIT, LIMITS[3]
+def _check(inputs: AnalysisInputs, layers: tuple[AnalysisLayer, ...]) -> None:
+    channels, low, high, limits = len(inputs.units) * inputs.block**2, inputs.low, inputs.high, LIMITS[3]
     for number, layer in enumerate(layers):
         integers, last = layer.integers, number + 1 == len(layers)
         if integers.weight.shape[1:] != (channels, 3, 3) or integers.shuffle != 1:

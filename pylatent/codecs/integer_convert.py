@@ -11,18 +11,8 @@ from pylatent.codecs.exact import ACTIVATION_BITS
 from pylatent.codecs.integer import MULTIPLIER_BITS, IntegerLayer, IntegerSynthesis
 from pylatent.codecs.integer_gains import GAIN_BITS
 from pylatent.codecs.integer_ranges import FloatLayer, Range, float_layers
-from pylatent.codecs.integer_scales import (
-    MARGIN,
-    Activations,
-    at_least,
-    choose_bits,
-    inputs_of,
-    integer_layer,
-    streams_of,
-)
+from pylatent.codecs.integer_scales import Activations, choose_bits, inputs_of, integer_layer, latents_of, streams_of
 from pylatent.errors import ModelError
-
-_FLOOR_OF_LATENTS = 0.1  # ranges of channels before the first layer, at least this part of the largest
 
 
 def convert(
@@ -36,7 +26,7 @@ def convert(
     layers = float_layers(network)
     if len(ranges) != len(layers) or len(ranges[0].high) != layers[0].convolution.in_channels:
         raise ValueError(f"`ranges` must be of the {len(layers)} layers of this network")
-    first = _latents(ranges[0])
+    first = latents_of(ranges[0])
     integers = _convert(layers, ranges, first, name)
     gains = torch.ones(1, len(first.range)) if inverse_gain is None else inverse_gain.detach().cpu()
     units = gains.double().clamp_min(0) * first.unit / first.range * 2.0 ** (GAIN_BITS - ACTIVATION_BITS)
@@ -69,17 +59,12 @@ def _convert(layers: list[FloatLayer], ranges: list[Range], first: Activations, 
         activations.append(inputs_of(layers, ranges, number, next(each for each in streams if number in each)))
     for stream in streams:
         if not any(activations[number].unit for number in stream):
-            choose_bits([(layers[number], activations[number]) for number in stream])
+            group = [(layers[number], activations[number]) for number in stream]
+            choose_bits(f"{name}.{layers[stream[0]].name}", group)
     return [
         integer_layer(f"{name}.{layer.name}", layer, inputs, following)
         for layer, inputs, following in zip(layers, activations, [*activations[1:], None], strict=True)
     ]
-
-
-def _latents(seen: Range) -> Activations:
-    """Scales of the first layer's inputs, without their bits."""
-    magnitude = torch.maximum(seen.high, -seen.low)
-    return Activations(at_least(MARGIN * magnitude, _FLOOR_OF_LATENTS), -1.0, 1.0, seen.square)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from pylatent.errors import ModelError
 MARGIN = 4.0  # of limits over what the calibration saw; of those where a stream of residual sums begins:
 _MARGIN_OF_STREAMS = 1.5
 _FLOOR = 0.25  # ranges of channels, at least this part of the largest
+_FLOOR_OF_LATENTS = 0.1  # the same before the first layer
 _SLACK = 1 << 12  # of sums, for rounded weights
 _LARGEST_ERROR = 1e-3  # of rounding a layer's inputs and weights, in parts of the mean square of its sums
 
@@ -78,11 +79,18 @@ def inputs_of(layers: list[FloatLayer], ranges: list[Range], number: int, stream
     return Activations(torch.full_like(magnitude, max(most, 1e-6)), -part, part, seen.square)
 
 
+def latents_of(seen: Range) -> Activations:
+    """Scales of latents that are a first layer's inputs, without their bits."""
+    magnitude = torch.maximum(seen.high, -seen.low)
+    return Activations(at_least(MARGIN * magnitude, _FLOOR_OF_LATENTS), -1.0, 1.0, seen.square)
+
+
 def at_least(magnitude: Tensor, floor: float) -> Tensor:
     return torch.maximum(magnitude, floor * magnitude.max()).clamp_min(1e-6)
 
 
-def choose_bits(group: list[tuple[FloatLayer, Activations]]) -> None:
+def choose_bits(name: str, group: list[tuple[FloatLayer, Activations]]) -> None:
+    """Sets the `unit` of all, the same. name: of the first layer. Raises ModelError if rounding would cost too much."""
     most = min(LIMITS[layer.convolution.kernel_size[0]].inputs for layer, _ in group).bit_length() - 1
     errors = {}
     for bits in range(8, most + 1):
@@ -93,7 +101,7 @@ def choose_bits(group: list[tuple[FloatLayer, Activations]]) -> None:
     best = min(errors, key=lambda bits: errors[bits])
     if not errors[best] < _LARGEST_ERROR * len(group):
         raise ModelError(
-            f"layer {group[0][0].name} of the synthesis has no integer form: rounding would cost {errors[best]:.2g} "
+            f"layer {name} has no integer form: rounding would cost {errors[best]:.2g} "
             f"of the mean square of its sums, at most {_LARGEST_ERROR:g} is allowed; retrain with smaller weights"
         )
     for _, inputs in group:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from pylatent.evaluation.bdrate import bd_rate
@@ -27,6 +27,8 @@ class Point:
     decode_seconds: float | None = None
     exact: bool | None = None
     """Whether decoding gave the latents that were encoded; of a mean, whether it did for every picture."""
+    more: Mapping[str, float | None] = field(default_factory=dict)
+    """By name, what else was measured (pylatent.evaluation.metrics); FID and KID of a mean alone."""
 
     @property
     def encode_mps(self) -> float | None:
@@ -54,7 +56,7 @@ class BdRate:
 
 
 def mean_curve(curves: Sequence[Curve]) -> list[Point]:
-    """Point by point, the arithmetic mean over pictures of bytes, bpp, PSNR (in dB), MS-SSIM and seconds.
+    """Point by point, the arithmetic mean over pictures of bytes, bpp, PSNR (in dB), MS-SSIM, seconds and the rest.
 
     `curves` holds one curve a picture, all at the same qualities. Raises `ValueError` otherwise.
     """
@@ -93,6 +95,7 @@ def _mean_point(points: Sequence[Point]) -> Point:
         encode_seconds=_mean_of_known([p.encode_seconds for p in points]),
         decode_seconds=_mean_of_known([p.decode_seconds for p in points]),
         exact=all(exact) if exact else None,
+        more={name: _mean_of_known([p.more.get(name) for p in points]) for name in points[0].more},
     )
 
 

@@ -84,6 +84,11 @@ class LPIPS(nn.Module):
         self.convolutions = nn.ModuleList(convolutions)
         self.requires_grad_(False).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
+    @property
+    def smallest(self) -> int:
+        """The shortest side of a picture in pixels."""
+        return self._layout.smallest
+
     @classmethod
     def load(cls, net: Network = "vgg", folder: str | os.PathLike[str] | None = None) -> LPIPS:
         """The published metric. net: "vgg" or "alex".
@@ -109,10 +114,10 @@ class LPIPS(nn.Module):
     def describe(self, x: Tensor) -> list[Tensor]:
         """Pixels (B, 3, H, W), floating in [0, 1] or uint8 -> a layer's vectors of length 1 each, (B, C, h, w) float32
         (or float64). Raises ValueError for a picture below 16 pixels a side, 31 with AlexNet."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < self._layout.smallest:
-            side = self._layout.smallest
+        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < self.smallest:
             raise ValueError(
-                f"LPIPS ({self.net}) needs pictures (B, 3, H, W) of at least {side} pixels a side, got {tuple(x.shape)}"
+                f"LPIPS ({self.net}) needs pictures (B, 3, H, W) of at least {self.smallest} pixels a side, got "
+                f"{tuple(x.shape)}"
             )
         if x.dtype == torch.uint8:
             x = x.to(self.shift.dtype) / 255

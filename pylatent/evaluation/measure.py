@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
@@ -20,6 +20,12 @@ from pylatent.evaluation.distortion import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 from pylatent.refine.plan import Plan
 
 Result = TypeVar("Result")
+Look = Callable[[Tensor], Mapping[str, "float | None"]]
+"""What was decoded, uint8 (3, H, W) -> what else is to be known of it, by name."""
+
+
+def _nothing_else(decoded: Tensor) -> Mapping[str, float | None]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -67,21 +73,29 @@ def same_latents(a: Latents, b: Latents) -> bool:
 
 
 def measure(
-    codec: Codec, picture: Tensor, quality: float | None = None, *, plan: Plan | None = None, repeats: int = 1
+    codec: Codec,
+    picture: Tensor,
+    quality: float | None = None,
+    *,
+    plan: Plan | None = None,
+    repeats: int = 1,
+    look: Look = _nothing_else,
 ) -> Point:
     """`round_trip` as a point of the rate-distortion curve, with MS-SSIM where the picture is large enough."""
     trip = round_trip(codec, picture, quality, plan=plan, repeats=repeats)
-    return trip_point(trip, picture, quality)
+    return trip_point(trip, picture, quality, look)
 
 
-def trip_point(trip: RoundTrip, picture: Tensor, quality: float | None) -> Point:
+def trip_point(trip: RoundTrip, picture: Tensor, quality: float | None, look: Look = _nothing_else) -> Point:
     """What `measure` gives for a round trip of the picture that has been made already."""
-    point = file_point(trip.data, trip.decoded, picture, quality)
+    point = file_point(trip.data, trip.decoded, picture, quality, look)
     return replace(point, encode_seconds=trip.encode_seconds, decode_seconds=trip.decode_seconds, exact=trip.exact)
 
 
-def file_point(data: bytes, decoded: Tensor, picture: Tensor, quality: float | None) -> Point:
-    """Size of a file of a (3, H, W) uint8 picture, and PSNR and MS-SSIM of what it decodes to."""
+def file_point(
+    data: bytes, decoded: Tensor, picture: Tensor, quality: float | None, look: Look = _nothing_else
+) -> Point:
+    """Size of a file of a (3, H, W) uint8 picture, and PSNR, MS-SSIM and the rest of what it decodes to."""
     pixels = picture.shape[1] * picture.shape[2]
     return Point(
         quality=quality,
@@ -90,17 +104,26 @@ def file_point(data: bytes, decoded: Tensor, picture: Tensor, quality: float | N
         bpp=8 * len(data) / pixels,
         psnr=psnr(decoded, picture),
         ms_ssim=ms_ssim(decoded, picture) if min(picture.shape[1:]) >= MS_SSIM_MIN_SIDE else None,
+        more=look(decoded),
     )
 
 
-def measure_classical(codec: ClassicalCodec, picture: Tensor, qualities: Sequence[int] | None = None) -> list[Point]:
-    """The curve of a (3, H, W) uint8 picture under JPEG or WebP: file sizes and PSNR at each quality."""
+def measure_classical(
+    codec: ClassicalCodec,
+    picture: Tensor,
+    qualities: Sequence[int] | None = None,
+    *,
+    look: Callable[[int, Tensor], Mapping[str, float | None]] = lambda quality, decoded: {},
+) -> list[Point]:
+    """The curve of a (3, H, W) uint8 picture under JPEG or WebP: file sizes and PSNR at each quality; `look` is told
+    the quality, too."""
     points = []
     pixels = picture.shape[1] * picture.shape[2]
     for quality in codec.qualities if qualities is None else qualities:
         data = codec.compress(picture, quality)
-        distortion = psnr(codec.decompress(data), picture)
-        points.append(Point(quality, pixels, len(data), 8 * len(data) / pixels, distortion))
+        decoded = codec.decompress(data)
+        bpp, more = 8 * len(data) / pixels, look(quality, decoded)
+        points.append(Point(quality, pixels, len(data), bpp, psnr(decoded, picture), more=more))
     return points
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pylatent.layers.deformable import DeformableAlignment
 from pylatent.ops import match_latents
 
-_START = 4.0  # logit of alpha: 0.98
+NEAR_Y = 4.0  # logit of alpha: 0.98, for where y_a starts as anything
 
 
 class LatentMatching(nn.Module):
@@ -27,43 +27,68 @@ class LatentMatching(nn.Module):
         y_a = deformable alignment of y_m to y                                  at two scales
         softmax over the references of a score per pixel, sum, two convolutions
 
-    width: channels of phi.
+    width: channels of phi. inner: of what is matched, aligned and fused; `channels`, the default, is as published. With
+    fewer, a 1x1 convolution makes them of y and of the references, and another, which starts at zero, makes what is
+    then *added* to y: so few channels do not hold y itself. The alignment takes most of the time, which falls with the
+    square of `inner`.
     """
 
-    def __init__(self, channels: int, width: int = 256, temperature: float = 0.07) -> None:
+    def __init__(self, channels: int, width: int = 256, *, inner: int | None = None, temperature: float = 0.07) -> None:
         super().__init__()
+        inner = channels if inner is None else inner
         self.temperature = temperature
+        self.narrow = self.widen = None
+        if inner != channels:
+            self.narrow, self.widen = nn.Conv2d(channels, inner, 1), nn.Conv2d(inner, channels, 1)
+            for parameter in self.widen.parameters():
+                nn.init.zeros_(parameter)
         self.phi = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
+            nn.Conv2d(inner, width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
         )
-        self.align = DeformableAlignment(channels)
-        self.score = nn.Conv2d(2 * channels, 1, 3, padding=1)
+        self.align = DeformableAlignment(inner)
+        self.score = nn.Conv2d(2 * inner, 1, 3, padding=1)
         self.fuse = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1)
+            nn.Conv2d(inner, inner, 3, padding=1), nn.GELU(), nn.Conv2d(inner, inner, 3, padding=1)
         )
 
     def forward(self, y: Tensor, references: Tensor) -> Tensor:
         count, flat = references.shape[1], references.flatten(0, 1)
-        query, key = (F.normalize(self.phi(each).to(flat.dtype)) for each in (y, flat))
-        matched = match_latents(query.repeat_interleave(count, 0), key, flat, self.temperature)
-        repeated = y.repeat_interleave(count, 0)
+        return self.fused(y, *(each.unflatten(0, (-1, count)) for each in self.known(flat)))
+
+    def known(self, references: Tensor) -> tuple[Tensor, Tensor]:
+        """What of references (n, channels, h, w) does not depend on y: (n, inner, h, w) and phi (n, width, h, w)."""
+        values = references if self.narrow is None else self.narrow(references).to(references.dtype)
+        return values, F.normalize(self.phi(values).to(references.dtype))
+
+    def fused(self, y: Tensor, values: Tensor, keys: Tensor) -> Tensor:
+        """The result for references of which `known` is known, (B, M, inner, h, w) and (B, M, width, h, w)."""
+        count = values.shape[1]
+        own, query = self.known(y)
+        matched = match_latents(
+            query.repeat_interleave(count, 0), keys.flatten(0, 1), values.flatten(0, 1), self.temperature
+        )
+        repeated = own.repeat_interleave(count, 0)
         aligned = self.align(repeated, matched)
         scores = self.score(torch.cat([repeated, aligned], 1)).unflatten(0, (-1, count))
         fused = (scores.softmax(1) * aligned.unflatten(0, (-1, count))).sum(1)
-        return fused + self.fuse(fused)
+        fused = fused + self.fuse(fused)
+        return fused if self.widen is None else y + self.widen(fused)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"
 
 
 class LatentBlend(nn.Module):
-    """CLS: alpha y + (1 - alpha) y_a with alpha = sigmoid(F_w[y, y_a]); (B, channels, H, W) each -> same."""
+    """CLS: alpha y + (1 - alpha) y_a with alpha = sigmoid(F_w[y, y_a]); (B, channels, H, W) each -> same.
 
-    def __init__(self, channels: int, hidden: int = 128) -> None:
+    start: what alpha's logit starts near; by default the result starts near y.
+    """
+
+    def __init__(self, channels: int, hidden: int = 128, *, start: float = NEAR_Y) -> None:
         super().__init__()
         last = nn.Conv2d(hidden, channels, 1)
         self.weights = nn.Sequential(
@@ -76,7 +101,7 @@ class LatentBlend(nn.Module):
         with torch.no_grad():
             last.weight.mul_(0.1)
             assert last.bias is not None
-            last.bias.fill_(_START)
+            last.bias.fill_(start)
 
     def forward(self, y: Tensor, aligned: Tensor) -> Tensor:
         alpha = torch.sigmoid(self.weights(torch.cat([y, aligned], 1)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_networks import small_networks
 
 from pylatent import cli, zoo
 from pylatent.cli.compare import Part
@@ -47,6 +48,22 @@ def test_a_page(folder, capsys):
     assert "a.html exists" in capsys.readouterr().err
 
 
+def test_another_model_and_lpips(folder, capsys, monkeypatch):
+    small_networks(folder)
+    monkeypatch.setenv("PYLATENT_LPIPS", str(folder))
+    torch.manual_seed(2)
+    codec = MeanScaleHyperprior(6, 8, gains=2).eval()
+    codec.update()
+    zoo.save_codec(codec, "other.safetensors", name="other-1", card={})
+    assert run("a.png", "--against", "other.safetensors", "--metric", "lpips-vgg", "-q", 2) == 0
+    (rate,) = held("a.html")["rates"]
+    assert [version["name"] for version in rate["versions"]][:3] == ["tiny-1", "other-1", "JPEG"]
+    assert all(re.search(r" dB · LPIPS VGG16 [\d.]+$", version["facts"]) for version in rate["versions"])
+    assert run("a.png", "-f", "--against", "tiny.safetensors") == 2
+    assert "--against must be another model than --model, both are tiny-1" in capsys.readouterr().err
+    assert run("a.png", "-f", "--against", "none.safetensors") == 1
+
+
 def test_a_part(folder, capsys):
     assert run("a.png", "--crop", "40x30+5+6", "-q", 2, "-q", 1.5, "-o", "part.html") == 0
     assert "a.png: from 5, 6, 40 × 30 of 96 × 64" in capsys.readouterr().err
@@ -73,10 +90,11 @@ def test_large_pictures_are_cropped_and_it_is_said():
         (["a.png", "--crop", "90x10+7+0"], 1, "--crop 90x10+7+0 is not inside the picture"),
         (["a.png", "--crop", "0x10"], 2, "--crop must be 1200x800, 1200x800+100+50 or whole, got 0x10"),
         (["a.png", "-q", "9"], 2, "the quality must be from 1 to 4 for tiny-1, got 9"),
+        (["a.png", "--metric", "fid"], 2, "--metric must be lpips-vgg or lpips-alex, got fid"),
         (["none.png"], 1, "none.png: No such file or directory"),
         (["tiny.safetensors"], 1, "tiny.safetensors: not a picture in a format that Pillow reads"),
     ],
-    ids=["size", "corner", "nothing", "quality", "missing", "other"],
+    ids=["size", "corner", "nothing", "quality", "metric", "missing", "other"],
 )
 def test_failures_are_one_line(folder, capsys, arguments, code, message):
     assert run(*arguments) == code

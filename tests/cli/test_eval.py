@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from small_networks import small_networks
 
 from pylatent import cli, zoo
 from pylatent.codecs import MeanScaleHyperprior
@@ -90,6 +91,34 @@ def test_html(folder, models):
     assert page.count("<svg") == page.count("</svg>") > 3
 
 
+def test_metrics(folder, models, capsys, monkeypatch):
+    small_networks(folder)
+    monkeypatch.setenv("PYLATENT_LPIPS", str(folder))
+    metrics = [part for name in ("lpips-vgg", "lpips-alex", "fid", "kid") for part in ("--metric", name)]
+    options = ["--patch", "32", "--json", "out.json", "--html", "page.html"]
+    assert run("photos", "-m", models / "tiny.safetensors", "-q", 1, "-q", 3, *metrics, *options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in ("LPIPS VGG16: LPIPS 0.1 with VGG16's features", "KID: 8 patches of 32x32, VGG16's relu5_3"):
+        assert text in shown
+    report = json.loads(Path("out.json").read_text())
+    assert list(report["metrics"]) == ["LPIPS VGG16", "LPIPS AlexNet", "FID", "KID"]
+    assert all(isinstance(value, float) for value in report["mean"]["WebP"][0]["more"].values())
+    large, small = report["pictures"]
+    assert large["codec"][0]["more"]["LPIPS VGG16"] > 0
+    assert small["codec"][0]["more"]["LPIPS AlexNet"] is None  # 17 pixels are less than the network takes
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert page.count("<th class=n>LPIPS VGG16</th>") == 3
+    assert page.count("<th class=n>FID</th>") == 1  # of the means
+
+
+def test_metrics_without_weights(folder, models, capsys, monkeypatch):
+    monkeypatch.delenv("PYLATENT_LPIPS", raising=False)
+    monkeypatch.setattr("pylatent.evaluation.lpips.find_spec", lambda name: None)
+    assert run("photos", "-m", models / "tiny.safetensors", "-q", 1, "--metric", "lpips-vgg") == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "LPIPS needs the features of vgg16 and linear heads: pip install 'pylatent[perceptual]'" in shown
+
+
 def test_a_mismatch_fails_the_command(folder, models, monkeypatch, capsys):
     monkeypatch.setattr("pylatent.evaluation.measure.same_latents", lambda a, b: False)
     assert run("photos/rgb_17x31.png", "-m", models / "tiny.safetensors", "-q", 1, "--no-baselines") == 1
@@ -126,10 +155,24 @@ def test_standard_input(folder, models, capsys, monkeypatch):
         (["photos", "--json", "photos"], 2, "--json photos: this is a folder"),
         (["photos", "--html", "no/such.html"], 2, "--html no/such.html: there is no folder no"),
         (["photos", "--plot", "p.foo"], 2, "--plot must end in .png, .svg or .pdf, got p.foo"),
+        (["photos", "--metric", "vmaf"], 2, "--metric must be lpips-vgg, lpips-alex, fid or kid, got vmaf"),
+        (["photos", "-q", 1, "--metric", "fid", "--features", "a.pt"], 1, "there is no file a.pt"),
         (["photos", "--refine-method", "ssl"], 2, "--refine-method is for refinement"),
         (["photos/rgb_17x31.png", "--max-pixels", "526"], 1, "527 pixels are more than the limit of 526"),
     ],
-    ids=["quality", "missing", "empty", "unwritable", "folder", "html", "plot", "refinement", "pixels"],
+    ids=[
+        "quality",
+        "missing",
+        "empty",
+        "unwritable",
+        "folder",
+        "html",
+        "plot",
+        "metric",
+        "features",
+        "refinement",
+        "pixels",
+    ],
 )
 def test_failures_are_one_line(folder, models, capsys, arguments, code, message):
     (folder / "empty").mkdir()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from small_codec import make_codec, make_residual, picture
-from small_features import weights
+from small_networks import weights
 
 pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra `train`)")
 

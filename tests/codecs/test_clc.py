@@ -11,7 +11,8 @@ from small_codec import make_codec, make_context, make_residual, picture
 from small_dictionary import make_clc, make_dictionary
 
 from pylatent import cli, zoo
-from pylatent.codecs import CLC, TCM, Dictionary
+from pylatent.codecs import CLC, TCM, Dictionary, references
+from pylatent.codecs.clc import PUBLISHED
 from pylatent.codecs.dictionary import pooled
 from pylatent.codecs.model_file import load_codec, save_codec
 from pylatent.codecs.rounding import nearest
@@ -83,7 +84,7 @@ def test_sizes_batches_and_qualities(codec, size):
 def test_the_numbers_of_the_references_are_in_the_file_and_counted(entries, references):
     base = make_residual()
     needed = {"name": "none-1", "hash": "00" * 32, "entries": entries}
-    codec = CLC(base, needed, references=references, width=4, hidden=4)
+    codec = CLC(base, needed, references=references, width=4, inner=4, hidden=4)
     latents = base.analyze(picture(32, 32))
     numbers = torch.randint(0, entries, (1, references, 1, 1)).float()
     numbers[0, -1] = entries - 1
@@ -118,6 +119,48 @@ def test_references_change_the_pixels_and_nothing_that_is_coded(codec):
     difference = codec.synthesize(latents) - codec.synthesize(others)
     assert float(difference.abs().max()) > 1e-4
     assert torch.equal(codec.synthesize(latents), codec.synthesize(latents))  # nothing is sampled
+
+
+def test_widths_follow_the_codec_unless_they_are_given():
+    needed, base = {"name": "none-1", "hash": "00" * 32, "entries": 9}, TCM(attention=False)
+    assert CLC(base, needed).config["inner"] == 80
+    published = CLC(base, needed, **PUBLISHED)
+    assert (published.config["width"], published.config["inner"], published.config["hidden"]) == (256, 320, 128)
+    assert published.matching.align.branches[0].in_channels == 320
+    assert CLC(make_residual(), needed).config["inner"] == 8
+    with pytest.raises(ValueError, match="`inner` must be from 1 to 12, the channels of y, got 13"):
+        CLC(make_residual(), needed, inner=13)
+
+
+@torch.no_grad()
+def test_what_is_known_of_entries_is_kept_until_weights_change(monkeypatch):
+    codec, asked = make_clc(), []
+    known = codec.matching.known
+    monkeypatch.setattr(codec.matching, "known", lambda y: asked.append(len(y)) or known(y))
+    y, numbers = torch.randn(2, 12, 4, 4), torch.tensor([[0, 3], [3, 1]])[:, :, None, None]
+    first = codec.conditioned(y, numbers)
+    assert asked == [1, 1, 1, 2]  # three entries, and y
+    assert torch.equal(codec.conditioned(y, numbers), first)
+    assert asked == [1, 1, 1, 2, 2]
+    direct = codec.blend(y, codec.matching(y, codec.dictionary.entries(numbers[:, :, 0, 0])))
+    torch.testing.assert_close(first, direct)
+    codec.matching.narrow.weight.mul_(0.5)
+    assert not torch.allclose(codec.conditioned(y, numbers), first)
+    with torch.inference_mode():
+        codec.matching.narrow.weight.mul_(2)
+        codec.conditioned(y, numbers)
+    codec.requires_grad_(False)
+    with torch.enable_grad():
+        codec.conditioned(y.requires_grad_(), numbers).sum().backward()  # what is kept takes part
+    assert y.grad.abs().sum() > 0
+
+
+def test_entries_that_were_not_asked_for_lately_are_forgotten(monkeypatch):
+    monkeypatch.setattr(references, "_KEPT", 2)
+    codec, y = make_clc().requires_grad_(False), torch.randn(1, 12, 4, 4)
+    for numbers in ([0, 1], [1, 2], [1, 4], [3, 0]):
+        codec.conditioned(y, torch.tensor(numbers)[None, :, None, None])
+    assert list(codec._known._kept) == [0, 3]
 
 
 def test_gradients_reach_the_networks_and_the_base():

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from small_codec import make_codec, make_residual, picture
 
 from pylatent import _native, zoo
 from pylatent.codecs import _integer_native
-from pylatent.codecs.integer_analysis import UNIT, AnalysisLayer, IntegerAnalysis
+from pylatent.codecs.integer_analysis import UNIT, AnalysisInputs, AnalysisLayer, IntegerAnalysis
 from pylatent.errors import ModelError
 
 native = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
+PIXELS = AnalysisInputs(torch.full((3,), float(UNIT)), 0, UNIT, 4, 16)
 VARIANTS = [] if _native.why_not_native() is not None else _integer_native.variants()
 
 
@@ -43,7 +45,7 @@ def random_analysis(seed, widths=(20, 33, 48), M=19):
         last, low=-(1 << 29), high=1 << 29, multiplier=last.multiplier.long().mul(9000).clamp_max(2**31 - 1).int()
     )
     layers[-1] = AnalysisLayer(wide, 1)
-    return IntegerAnalysis(4, 16, layers, torch.rand(M, generator=generator) / 1000)
+    return IntegerAnalysis(PIXELS, layers, torch.rand(M, generator=generator) / 1000)
 
 
 @native
@@ -57,6 +59,30 @@ def test_all_kernels_give_the_latents_of_the_definition(seed, size):
     assert float(expected.abs().amax()) > 0
     for number, name in enumerate(VARIANTS):
         assert torch.equal(analysis(x, gain, number), expected), name
+
+
+def random_hyper_analysis(seed, channels=(37, 48, 33, 5)):
+    """Latents of both signs, three layers of which two halve the sides."""
+    generator = torch.Generator().manual_seed(seed)
+    layers, low, high = [], -900, 1200
+    for number, (inputs, outputs) in enumerate(pairwise(channels)):
+        made = random_layer(generator, inputs, outputs, 3, low, high, leaky=number < 2)
+        low, high = made.low, made.high
+        layers.append(AnalysisLayer(made, 1 + (number > 0)))
+    units = 100 * torch.rand(channels[0], generator=generator)
+    return IntegerAnalysis(AnalysisInputs(units, -900, 1200), layers, torch.rand(channels[-1], generator=generator))
+
+
+@native
+@pytest.mark.parametrize("size", [(1, 1), (4, 9), (18, 33)])
+def test_all_kernels_give_what_is_defined_above_the_latents(size):
+    analysis = random_hyper_analysis(4)
+    y = 10 * torch.randn(2, 37, *size, generator=torch.Generator().manual_seed(5))
+    y[0, 3, 0, 0], y[1, 2, 0, 0] = float("nan"), -float("inf")
+    expected = analysis.reference(y)
+    assert float(expected.abs().amax()) > 0
+    for number, name in enumerate(VARIANTS):
+        assert torch.equal(analysis(y, variant=number), expected), name
 
 
 @native
@@ -92,12 +118,12 @@ def test_sums_and_inputs_that_could_leave_their_range_are_refused_by_name():
     layers = list(random_analysis(0).layers)
     large = replace(layers[1].integers, name="g_a.5", bias=torch.full_like(layers[1].integers.bias, (1 << 29) - 1))
     with pytest.raises(ModelError, match=r"layer g_a\.5 cannot be computed in integers: its sums reach"):
-        IntegerAnalysis(4, 16, [layers[0], AnalysisLayer(large, 1), *layers[2:]], torch.ones(19))
+        IntegerAnalysis(PIXELS, [layers[0], AnalysisLayer(large, 1), *layers[2:]], torch.ones(19))
     wide = replace(layers[0].integers, high=1 << 13)
     with pytest.raises(ModelError, match="its inputs reach 8192"):
-        IntegerAnalysis(4, 16, [AnalysisLayer(wide, 1), *layers[1:]], torch.ones(19))
+        IntegerAnalysis(PIXELS, [AnalysisLayer(wide, 1), *layers[1:]], torch.ones(19))
     with pytest.raises(ModelError, match=r"must have a weight \(O, 48, 3, 3\)"):
-        IntegerAnalysis(4, 16, layers[1:], torch.ones(19))
+        IntegerAnalysis(PIXELS, layers[1:], torch.ones(19))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +131,30 @@ def codec():
     codec = make_residual()
     codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
     return codec
+
+
+@torch.no_grad()
+def test_nothing_of_the_calibration_pictures_is_clipped(codec):
+    """g_a's streams end at limits that the float network has, too."""
+    levels = [codec.analyze(picture(64, 64, seed=seed), 1.0 + seed).levels for seed in range(3)]
+    form = codec._forms.of("h_a", codec.h_a)
+    for y, z in levels:
+        given = form.inputs.units[:, None, None] * y
+        assert form.inputs.low < float(given.min()) < 0 < float(given.max()) < form.inputs.high
+        assert torch.allclose(form.reference(y), z, atol=0.02 * float(z.abs().max()))
+
+
+@torch.no_grad()
+@native
+def test_both_levels_come_from_integers(codec):
+    x = picture(50, 70)
+    y, z = codec.analyze(x, 2, integers=True).levels
+    assert torch.equal(z, codec._forms.of("h_a", codec.h_a).reference(codec._hyper_input(y)))
+    assert not torch.equal(z, codec.levels_above(y)[1])
+    older = copy.deepcopy(codec)  # of a model file that has scales for g_a alone
+    older.load_analysis_state({key: v for key, v in codec.analysis_state().items() if not key.startswith("h_a.")})
+    assert torch.equal(older.analyze(x, 2, integers=True).levels[0], y)
+    assert torch.equal(older.analyze(x, 2, integers=True).levels[1], codec.levels_above(y)[1])
 
 
 @torch.no_grad()
@@ -143,8 +193,11 @@ def test_gradients_and_changed_weights_keep_the_float_network(codec):
 def test_weights_that_do_not_fit_their_scales_are_refused(codec):
     other = copy.deepcopy(codec)
     with torch.no_grad():
+        other.h_a[0].weight.mul_(1e3)
+        with pytest.raises(ModelError, match=r"layer h_a\.0 does not fit its scales"):
+            other.compress(picture(32, 32), 2)
         other.g_a[1].weight.mul_(1e3)
-        with pytest.raises(ModelError, match=r"layer 1 of the analysis does not fit its scales"):
+        with pytest.raises(ModelError, match=r"layer g_a\.1 does not fit its scales"):
             other.compress(picture(32, 32), 2)
 
 
@@ -172,4 +225,4 @@ def test_a_model_file_keeps_it_outside_of_the_hash(codec, tmp_path):
 
 
 def test_the_default_model_has_one():
-    assert zoo.load("default-2").analysis_state()
+    assert zoo.load("default-2").analysis_state().keys() >= {"0.units", "h_a.0.units"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from contextlib import contextmanager
+from functools import partial
 
 import emulation
 import pytest
@@ -19,22 +20,24 @@ pytestmark = pytest.mark.parametrize("device", ["cuda", "cuda-emulated-0"], indi
 
 
 @contextmanager
-def multiprocessors(count):
-    """What the emulated device believes to have; yields how many threads each block of a convolution has."""
-    threads = set()
+def multiprocessors(count, threads):
+    """What an emulated device believes to have, and how many threads each block of a convolution then must have."""
     if not _native.is_emulated():
-        yield threads
+        yield
         return
     module = emulation.module("_emulated")
     module.set_multiprocessors(count)
     module.reset_counters()
     module.count(True)
     try:
-        yield threads
+        yield
     finally:
         module.set_multiprocessors(4)
         module.count(False)
-    threads |= {one["threads"] for one in module.counters() if one["name"] == "integer convolution"}
+    assert {one["threads"] for one in module.counters() if one["name"] == "integer_conv"} == {threads}
+
+
+small_tiles, large_tiles = partial(multiprocessors, 1000, 128), partial(multiprocessors, 1, 256)
 
 
 def random_layer(generator, inputs, outputs, kernel, *, shuffle=1, leaky=False, skip=False, largest=2000):
@@ -72,9 +75,8 @@ def activations(generator, *shape):
 def test_large_tiles(inputs, outputs, kernel, size, device):
     generator = torch.Generator().manual_seed(0)
     layer = random_layer(generator, inputs, outputs, kernel, leaky=True)
-    with multiprocessors(1) as threads:
+    with large_tiles():
         expected = same_layer(layer, activations(generator, 1, inputs, *size), device)
-    assert threads <= {256}
     assert expected.unique().numel() > 500
 
 
@@ -89,9 +91,8 @@ def test_small_tiles(kernel, device):
         (128, 32, (4, 8)),
     ):
         layer = random_layer(generator, inputs, outputs, kernel)
-        with multiprocessors(1000) as threads:
+        with small_tiles():
             same_layer(layer, activations(generator, 2, inputs, *size), device)
-        assert threads <= {128}
 
 
 def test_shuffles(device):
@@ -121,8 +122,8 @@ def test_pixels(shuffle, device):
     assert expected.unique().numel() > 20
 
 
-@pytest.mark.parametrize("count", [1, 1000])
-def test_extreme_digits(count, device):
+@pytest.mark.parametrize("tiles", [small_tiles, large_tiles])
+def test_extreme_digits(tiles, device):
     """Bytes at their ends, of activations and of weights; every product comes first, alone and with others."""
     ends = torch.tensor([-32767, -32641, -32513, -32512, -257, -256, -129, -128, -1, 0, 1, 127, 128, 255, 256, 32767])
     weight = torch.diag(ends).repeat(4, 1)
@@ -132,7 +133,7 @@ def test_extreme_digits(count, device):
     shape = (False, False, -32767, 32767, 1, torch.ones(16))
     layer = IntegerLayer("ends", weight[..., None, None].to(torch.int16), 0 * ones, ones << 17, *shape)
     values = ends[(torch.arange(16)[:, None] * 3 + torch.arange(128)) % 16].view(1, 16, 8, 16)
-    with multiprocessors(count):
+    with tiles():
         same_layer(layer, values, device)
         same_layer(dataclasses.replace(layer, multiplier=ones << 27), values, device)
 
@@ -150,12 +151,12 @@ def test_every_rounding(leaky, device):
 
 def test_schedules_do_not_matter(device):
     generator = torch.Generator().manual_seed(5)
-    layer, values = random_layer(generator, 70, 40, 3), activations(generator, 1, 70, 5, 9)
-    for count in (1, 1000):
+    layer, values = random_layer(generator, 70, 40, 3), activations(generator, 1, 70, 7, 15)
+    for tiles in (small_tiles, large_tiles):
         for seed in range(3):
             if _native.is_emulated():
                 emulation.module("_emulated").set_seed(seed)
-            with multiprocessors(count):
+            with tiles():
                 same_layer(layer, values, device)
 
 

@@ -14,7 +14,8 @@ from small_codec import make_codec, picture
 from pylatent.evaluation import AVIF, JPEG, WEBP, psnr
 from pylatent.evaluation.comparison import at_equal_sizes
 from pylatent.evaluation.html import comparison_page
-from pylatent.evaluation.html.plot import psnr_of, rate_plot
+from pylatent.evaluation.html.plot import rate_plot
+from pylatent.evaluation.measures import PSNR
 
 NAME = 'a <b> & "c" </script>.png'
 
@@ -74,7 +75,7 @@ def test_names_are_text(page):
 
 
 def test_a_plot_without_a_curve_is_left_out(comparison):
-    assert rate_plot(["a"], [[comparison.rates[0].ours.point]], psnr_of, "PSNR", 100) == ""
+    assert rate_plot(["a"], [[comparison.rates[0].ours.point]], PSNR, 100) == ""
 
 
 @pytest.fixture(scope="module")

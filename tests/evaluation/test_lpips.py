@@ -10,7 +10,7 @@ from extras import extra
 from PIL import Image
 from safetensors.torch import save_file
 from small_codec import picture
-from small_features import ALEX, TAPPED, VGG, weights
+from small_networks import ALEX, TAPPED, VGG, weights
 
 from pylatent.errors import ModelError
 from pylatent.evaluation.lpips import LPIPS

@@ -1,5 +1,6 @@
 """The networks of conditional latent coding."""
 
+import pytest
 import torch
 
 from pylatent.layers.matching import LatentBlend, LatentMatching
@@ -29,14 +30,34 @@ def test_a_reference_is_found_wherever_it_lies():
     torch.testing.assert_close(seen[0], y, rtol=1e-2, atol=1e-2)
 
 
-def test_gradients_reach_every_weight():
+@pytest.mark.parametrize("inner", [None, 3])
+def test_gradients_reach_every_weight(inner):
     torch.manual_seed(0)
-    layer, blend = LatentMatching(4, width=6), LatentBlend(4, hidden=6)
+    layer, blend = LatentMatching(4, width=6, inner=inner), LatentBlend(4, hidden=6)
     torch.nn.init.normal_(layer.align.head[-1].weight, std=0.1)
+    if inner is not None:
+        torch.nn.init.normal_(layer.widen.weight)
     y = torch.randn(1, 4, 6, 6)
     blend(y, layer(y, torch.randn(1, 2, 4, 6, 6))).square().sum().backward()
     for name, parameter in (*layer.named_parameters(), *blend.named_parameters()):
         assert torch.any(parameter.grad != 0) or name == "score.bias", name  # which all references share
+
+
+def test_channels_inside_are_those_asked_for():
+    torch.manual_seed(0)
+    layer, y, references = LatentMatching(12, width=5, inner=4), torch.randn(2, 12, 6, 7), torch.randn(2, 3, 12, 4, 4)
+    assert {branch.in_channels for branch in layer.align.branches} == {4}
+    values, keys = layer.known(references.flatten(0, 1))
+    assert (values.shape, keys.shape) == ((6, 4, 4, 4), (6, 5, 4, 4))
+    known = values.unflatten(0, (2, 3)), keys.unflatten(0, (2, 3))
+    assert torch.equal(layer(y, references), y)  # at the start
+    torch.nn.init.normal_(layer.widen.weight)
+    result = layer(y, references)
+    assert not torch.allclose(result, y)
+    torch.testing.assert_close(layer.fused(y, *known), result)
+    published = LatentMatching(320)
+    assert (published.phi[0].in_channels, published.phi[0].out_channels) == (320, 256)
+    assert published.widen is None
 
 
 def test_the_blend_lies_between_and_starts_near_the_latent():

@@ -135,6 +135,29 @@ def test_weights_of_convolutions(device):
     check([y, s, weight_y[..., None, None], weight_s, *biases])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_small_tensors_and_gradients(device, dtype, layout):
+    """Those that "auto" leaves to eager torch on a CPU."""
+    inputs = tensors(device, dtype=dtype, layout=layout)
+    inputs[2] = inputs[2][..., None, None]
+    mine, exact = with_gradients(inputs), in_double(inputs)
+    expected, out = gated_fusion_reference(*exact), gated_fusion(*mine)
+    with torch.no_grad():
+        alone = gated_fusion(*inputs)
+    assert all(result.is_contiguous(memory_format=LAYOUTS[layout]) for result in (alone, out))
+    out.sum().backward()
+    expected.sum().backward()
+    errors = limits(exact, torch.ones_like(out), dtype)
+    compare([alone, *results(out, mine)], [expected, *results(expected, exact)], errors)
+
+
+def test_kernels_of_another_size_are_refused_where_torch_would_take_them(device):
+    y, s, *_ = tensors(device)
+    with pytest.raises(ValueError, match=r"`weight_y` must have shape \(20, 12, 1, 1\), got \(20, 12, 3, 3\)"):
+        gated_fusion(y, s, y.new_zeros(20, 12, 3, 3), y.new_zeros(20, 8, 3, 3))
+
+
 def test_gradcheck_of_the_reference():
     assert torch.autograd.gradcheck(
         gated_fusion_reference, with_gradients(tensors("cpu", (2, 3, 2, 4, 2, 3), torch.float64))

@@ -94,11 +94,16 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     codec = load_codec(out)
     assert isinstance(codec, CLC)
     assert codec.lambdas == base.lambdas
+    assert codec.config["inner"] == 8
     code, said = run("models", "add", out)
     assert code == 0
     source, lat, back = photos / "0.png", tmp_path / "a.lat", tmp_path / "a.png"
     assert run("compress", source, "-o", lat, "--model", "clc-1", "--quality", 2)[0] == 0
     assert run("decompress", lat, "-o", back)[0] == 0
     assert images.read(back).tensor.shape == (3, 64, 80)
+    assert run(*given, *options[:-4], "--published", "-o", out, "--name", "clc-2")[0] == 0
+    assert load_codec(out).config | {"base": None, "dictionary": None} == {
+        "base": None, "dictionary": None, "references": 2, "width": 256, "inner": 12, "hidden": 128
+    }  # fmt: skip
     code, said = run(*given, *options[:-4], "-o", out, "--references", 9)
     assert (code, "`references` must be from 1 to 5, the entries, got 9" in said) == (2, True)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from small_codec import make_codec, make_context, make_residual, picture
-from small_features import weights
+from small_networks import weights
 
 pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra `train`)")
 

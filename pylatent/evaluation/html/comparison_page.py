@@ -15,10 +15,12 @@ from pylatent.evaluation.html.page import (
     embedded,
     legend,
     ms_ssim_text,
+    number_text,
     psnr_text,
     table,
 )
-from pylatent.evaluation.html.plot import ms_ssim_db_of, psnr_of, rate_plot
+from pylatent.evaluation.html.plot import rate_plot
+from pylatent.evaluation.measures import MS_SSIM, PSNR, further
 
 OURS = ".lat"
 
@@ -47,34 +49,39 @@ def comparison_page(comparison: Comparison, name: str, note: str = "") -> str:
     The original and the decoded .lat files are embedded without loss as WebP, the others as the very files, which the
     browser decodes.
     """
-    names = [OURS, *(baseline.name for baseline in comparison.baselines)]
+    names = [_ours(comparison), *(baseline.name for baseline in comparison.baselines)]
     curves = _curves(comparison)
     max_bpp = max(point.bpp for curve in curves for point in curve)
-    plots = [
-        rate_plot(names, curves, psnr_of, "PSNR of RGB, dB", max_bpp),
-        rate_plot(names, curves, ms_ssim_db_of, "MS-SSIM, dB", max_bpp),
-    ]
+    measures = (PSNR, MS_SSIM, *further(comparison.metrics))
+    plots = [rate_plot(names, curves, measure, max_bpp) for measure in measures]
     _, height, width = comparison.picture.shape
     facts = [f"{width} × {height} pixels", *([note] if note else []), f"model {comparison.model}"]
     settings = ", ".join(baseline.describe() for baseline in comparison.baselines)
     matched = ""
     if names[1:]:
-        which = f"Each {_listed(names[1:])} is the smallest file of its kind that is no smaller than the .lat"
+        which = f"Each {_listed(names[1:])} is the smallest file of its kind that is no smaller than that of {names[0]}"
         matched = f"{which} above it: {settings}. "
+    matched += "".join(f"{what}; lower is more alike. " for what in comparison.metrics.values())
     body = [
         f"<header><h1>{escape(name)}</h1><p>{' · '.join(map(escape, facts))}</p></header>",
         _VIEWER,
         f'<section><h2>Rate and distortion</h2>{legend(names)}<div class="plots">{"".join(plots)}</div></section>',
         f"<section><h2>Every file</h2>{_table(comparison)}",
-        f'<p class="note">{escape(matched)}The original and the .lat versions are embedded without loss, the others as '
-        "the files themselves. Sizes are those of whole files. MS-SSIM in dB is −10 log₁₀(1 − MS-SSIM).</p></section>",
+        f'<p class="note">{escape(matched)}The original and what models decode are embedded without loss, the others '
+        "as the files themselves. Sizes are those of whole files. MS-SSIM in dB is −10 log₁₀(1 − MS-SSIM).</p>"
+        "</section>",
     ]
     return document(f"{name} – pylatent compare", "\n".join(body), script="viewer.js", data=_data(comparison))
 
 
+def _ours(comparison: Comparison) -> str:
+    """The first model's name, where there is another; else the kind of its files, as the others' are named."""
+    return OURS if all(baseline.media_type for baseline in comparison.baselines) else comparison.model
+
+
 def _versions(rate: Rate, comparison: Comparison) -> Iterator[tuple[str, str, Version]]:
     """Name and media type of each version at a rate; ours has no type that browsers know."""
-    yield OURS, "", rate.ours
+    yield _ours(comparison), "", rate.ours
     for baseline in comparison.baselines:
         yield baseline.name, baseline.media_type, rate.others[baseline.name]
 
@@ -101,7 +108,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
                     {
                         "name": name,
                         "src": embedded(version.data, media_type) if media_type else _lossless(version.decoded),
-                        "facts": f"{bytes_text(len(version.data))} · {psnr_text(version.point.psnr)} dB",
+                        "facts": _facts(version),
                     }
                     for name, media_type, version in _versions(rate, comparison)
                 ],
@@ -109,6 +116,11 @@ def _data(comparison: Comparison) -> dict[str, Any]:
             for rate in comparison.rates
         ],
     }
+
+
+def _facts(version: Version) -> str:
+    further = [f"{name} {number_text(value)}" for name, value in version.point.more.items()]
+    return " · ".join([bytes_text(len(version.data)), f"{psnr_text(version.point.psnr)} dB", *further])
 
 
 def _lossless(pixels: Any) -> str:
@@ -123,15 +135,16 @@ def _table(comparison: Comparison) -> str:
             quality = "–" if point.quality is None else f"{point.quality:g}"
             rows.append(
                 [
-                    escape(name) if name != OURS else f"<b>{OURS}</b>",
+                    escape(name) if version is not rate.ours else f"<b>{escape(name)}</b>",
                     quality,
                     bytes_text(len(version.data)),
                     f"{point.bpp:.3f}",
                     psnr_text(point.psnr),
                     ms_ssim_text(point),
+                    *(number_text(value) for value in point.more.values()),
                 ]
             )
-    return table(["", "quality", "size", "bpp", "PSNR, dB", "MS-SSIM"], rows)
+    return table(["", "quality", "size", "bpp", "PSNR, dB", "MS-SSIM", *map(escape, comparison.metrics)], rows)
 
 
 def _listed(names: list[str]) -> str:

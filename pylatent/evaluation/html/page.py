@@ -64,6 +64,7 @@ MARKS = (
     "M-3.5-3.5h7v7h-7z",
     "M0-5L5 0L0 5L-5 0z",
     "M0-4.6L4.6 3.4H-4.6z",
+    "M-4-2.4L-2.4-4L0-1.6L2.4-4L4-2.4L1.6 0L4 2.4L2.4 4L0 1.6L-2.4 4L-4 2.4L-1.6 0z",
 )
 
 
@@ -78,6 +79,11 @@ def psnr_text(value: float) -> str:
 
 def ms_ssim_text(point: Point) -> str:
     return "–" if point.ms_ssim is None else f"{point.ms_ssim:.4f}"
+
+
+def number_text(value: float | None) -> str:
+    """Of any metric."""
+    return "–" if value is None else f"{value:.4g}"
 
 
 def percent_text(value: float | None) -> str:

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 
-from pylatent.evaluation.curves import Curve, Point
+from pylatent.evaluation.curves import Curve
 from pylatent.evaluation.html.page import MARKS
-
-Measure = Callable[[Point], float | None]
+from pylatent.evaluation.measures import Measure
 
 _WIDTH, _HEIGHT = 480, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 40
 
 
-def psnr_of(point: Point) -> float | None:
-    return point.psnr if math.isfinite(point.psnr) else None
-
-
-def ms_ssim_db_of(point: Point) -> float | None:
-    """MS-SSIM in dB, -10 log10(1 - x), where differences near 1 can be seen."""
-    return None if point.ms_ssim is None or point.ms_ssim >= 1 else -10 * math.log10(1 - point.ms_ssim)
-
-
-def rate_plot(names: Sequence[str], curves: Sequence[Curve], measure: Measure, title: str, max_bpp: float) -> str:
+def rate_plot(names: Sequence[str], curves: Sequence[Curve], measure: Measure, max_bpp: float, *, of: str = "") -> str:
     """The curves, at most as many as there are marks; nothing where fewer than two points can be drawn.
 
     Points beyond `max_bpp` are left out. Each drawn one tells its numbers, and is found by its `data-line` and
-    `data-point`, its places in `curves`.
+    `data-point`, its places in `curves`. of: what the points are of, for the title.
     """
+    title = measure.title + of
     lines = [
         [
             (index, point.bpp, value, point)
             for index, point in enumerate(curve)
-            if point.bpp <= max_bpp and (value := measure(point)) is not None
+            if point.bpp <= max_bpp and (value := measure.of(point)) is not None
         ]
         for curve in curves
     ]
@@ -65,7 +56,7 @@ def rate_plot(names: Sequence[str], curves: Sequence[Curve], measure: Measure, t
         path = "L".join(f"{x(bpp):.1f} {y(value):.1f}" for _, bpp, value, _ in sorted(line, key=lambda each: each[1]))
         parts.append(f'<g class="c{number}"><path class="line" d="M{path}"/>' if line else "<g>")
         for index, bpp, value, point in line:
-            tip = f"{names[number]}: {point.bpp:.3f} bpp, {value:.2f} dB"
+            tip = f"{names[number]}: {point.bpp:.3f} bpp, {measure.text(value)}"
             parts.append(
                 f'<path data-line="{number}" data-point="{index}" d="{MARKS[number]}" '
                 f'transform="translate({x(bpp):.1f} {y(value):.1f})"><title>{escape(tip)}</title></path>'

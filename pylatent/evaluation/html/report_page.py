@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from torch import Tensor
@@ -15,11 +15,13 @@ from pylatent.evaluation.html.page import (
     embedded,
     legend,
     ms_ssim_text,
+    number_text,
     percent_text,
     psnr_text,
     table,
 )
-from pylatent.evaluation.html.plot import psnr_of, rate_plot
+from pylatent.evaluation.html.plot import rate_plot
+from pylatent.evaluation.measures import PSNR, further
 from pylatent.evaluation.report import PictureReport, Report
 
 
@@ -37,18 +39,19 @@ def report_page(report: Report, thumbnails: Sequence[bytes]) -> str:
     body = [f"<header><h1>{escape(report.model)}</h1><p>{facts} · hash {report.model_hash}</p></header>"]
     if report.mismatches:
         body.append(f'<p class="alarm">{report.mismatches} times decoding did not give what was encoded.</p>')
-    plot = rate_plot(names, curves, psnr_of, "PSNR of RGB, dB: mean of the pictures", _shown(report.mean))
-    body.append(f'<section><h2>Rate and distortion</h2>{legend(names)}<div class="plots one">{plot}</div></section>')
+    plots = _plots(names, curves, report.metrics, _shown(report.mean), ": mean of the pictures")
+    body.append(f"<section><h2>Rate and distortion</h2>{legend(names)}{plots}</section>")
     body.append(_bd_rates(report))
-    body.append(f"<section><h2>Means</h2>{_points(report.mean)}</section>")
+    body.append(f"<section><h2>Means</h2>{_points(report.mean, list(report.metrics))}</section>")
     if report.is_refined:
-        body.append(f"<section><h2>Means, refined</h2>{_points(report.refined_mean)}</section>")
+        body.append(f"<section><h2>Means, refined</h2>{_points(report.refined_mean, list(report.metrics))}</section>")
     body.append("<section><h2>Every picture</h2>")
     body += [_picture(report, *each) for each in zip(report.pictures, thumbnails, strict=True)]
     settings = "; ".join(baseline.describe() for baseline in report.baselines)
+    used = " ".join(f"{name}: {what}." for name, what in report.metrics.items())
     body.append(
         f'<p class="note">Sizes are those of whole files. {escape(f"Beside it: {settings}." if settings else "")} '
-        "BD-rate: bits at equal PSNR; negative is fewer.</p></section>"
+        f"BD-rate: bits at equal PSNR; negative is fewer. {escape(used)}</p></section>"
     )
     return document(f"{report.model} – pylatent eval", "\n".join(body))
 
@@ -79,7 +82,14 @@ def _rates(rate: BdRate, report: Report) -> list[str]:
     return [percent_text(rate.mean_of_pictures) + of, percent_text(rate.of_mean_curve)]
 
 
-def _points(curve: Curve) -> str:
+def _plots(names: Sequence[str], curves: Sequence[Curve], metrics: Iterable[str], max_bpp: float, of: str = "") -> str:
+    """A plot of PSNR, and one of each metric."""
+    plots = [rate_plot(names, curves, measure, max_bpp, of=of) for measure in (PSNR, *further(metrics))]
+    drawn = [plot for plot in plots if plot]
+    return f'<div class="plots{" one" if len(drawn) < 2 else ""}">{"".join(drawn)}</div>'
+
+
+def _points(curve: Curve, metrics: Sequence[str]) -> str:
     def speed(value: float | None) -> str:
         return "–" if value is None else f"{value:.2f}"
 
@@ -90,12 +100,13 @@ def _points(curve: Curve) -> str:
             f"{point.bpp:.3f}",
             psnr_text(point.psnr),
             ms_ssim_text(point),
+            *(number_text(point.more.get(name)) for name in metrics),
             speed(point.encode_mps),
             speed(point.decode_mps),
         ]
         for point in curve
     ]
-    head = ["quality", "size", "bpp", "PSNR, dB", "MS-SSIM", "encoding, MP/s", "decoding, MP/s"]
+    head = ["quality", "size", "bpp", "PSNR, dB", "MS-SSIM", *map(escape, metrics), "encoding, MP/s", "decoding, MP/s"]
     return table(head, rows)
 
 
@@ -107,11 +118,11 @@ def _picture(report: Report, picture: PictureReport, thumbnail: bytes) -> str:
     names += picture.baselines
     curves += picture.baselines.values()
     image = f'<img alt="" src="{embedded(thumbnail, "image/jpeg")}">'
-    plot = rate_plot(names, curves, psnr_of, "PSNR of RGB, dB", _shown(picture.curve))
+    plots = _plots(names, curves, report.picture_metrics, _shown(picture.curve))
     return (
         f"<details><summary>{image}<span><b>{escape(picture.name)}</b> {picture.width} × {picture.height}"
         f"<br>{_summary(picture.curve)}</span></summary>"
-        f'{legend(names)}<div class="plots one">{plot}</div>{_points(picture.curve)}</details>'
+        f"{legend(names)}{plots}{_points(picture.curve, report.picture_metrics)}</details>"
     )
 
 

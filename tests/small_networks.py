@@ -1,6 +1,7 @@
-"""Small random weights under the names of LPIPS's published ones."""
+"""LPIPS's networks, small and of random weights, under the published names."""
 
 import torch
+from safetensors.torch import save_file
 
 VGG = {0: 3, 2: 4, 5: 6, 7: 6, 10: 8, 12: 8, 14: 8, 17: 9, 19: 9, 21: 9, 24: 7, 26: 7, 28: 7}  # outputs by number
 ALEX = {0: 5, 3: 6, 6: 8, 8: 7, 10: 4}
@@ -21,3 +22,11 @@ def weights(net, seed=0):
             heads[f"lin{TAPPED[net].index(number)}.model.1.weight"] = torch.rand(1, outputs, 1, 1)
         inputs = outputs
     return features, heads
+
+
+def small_networks(folder):
+    """Files of both networks, where PYLATENT_LPIPS names the folder."""
+    for net, name in (("vgg", "vgg16"), ("alex", "alexnet")):
+        features, heads = weights(net)
+        save_file(features, folder / f"{name}.safetensors")
+        torch.save(heads, folder / f"{net}.pth")
