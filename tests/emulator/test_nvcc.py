@@ -25,9 +25,10 @@ template __global__ void copy<pylatent::bf16, 8>(const pylatent::bf16*, pylatent
 """
 
 
-@pytest.mark.skipif(NVCC is None, reason="needs nvcc")
-def test_vectors_are_moved_at_once(tmp_path: Path) -> None:
-    (tmp_path / "copy.cu").write_text(KERNEL)
+pytestmark = pytest.mark.skipif(NVCC is None, reason="needs nvcc")
+
+
+def ptx_of(file: Path, folder: Path) -> str:
     command = [
         str(NVCC),
         "-std=c++17",
@@ -35,11 +36,25 @@ def test_vectors_are_moved_at_once(tmp_path: Path) -> None:
         "-arch=sm_90",
         f"-I{SOURCE / 'csrc'}",
         "-ptx",
-        "copy.cu",
+        str(file),
         "-o",
-        "copy.ptx",
+        "out.ptx",
     ]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    moves = re.findall(r"\b(ld|st)\.global\.([\w.]+)", (tmp_path / "copy.ptx").read_text())
+    subprocess.run(command, cwd=folder, check=True)
+    return (folder / "out.ptx").read_text()
+
+
+def test_vectors_are_moved_at_once(tmp_path: Path) -> None:
+    (tmp_path / "copy.cu").write_text(KERNEL)
+    moves = re.findall(r"\b(ld|st)\.global\.([\w.]+)", ptx_of(tmp_path / "copy.cu", tmp_path))
     assert len(moves) == 6
     assert all(kind.startswith("v4.") for _, kind in moves), moves
+
+
+def test_integer_convolutions_load_16_bytes_and_multiply_bytes(tmp_path: Path) -> None:
+    ptx = ptx_of(SOURCE / "csrc" / "integer_conv" / "conv_cuda.cu", tmp_path)
+    assert {kind for kind in re.findall(r"\bld\.global\.([\w.]+)", ptx)} == {"v4.u32", "v2.u64"}
+    assert {kind for kind in re.findall(r"\bcp\.async\.(c[ag])", ptx)} == {"cg"}
+    assert "ld.local" not in ptx
+    products = {kind for kind in re.findall(r"\bmma\.sync\.aligned\.m16n8k32\.row\.col\.([\w.]+)", ptx)}
+    assert products == {f"s32.{a}.{b}.s32" for a in ("s8", "u8") for b in ("s8", "u8")}
