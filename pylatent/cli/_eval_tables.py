@@ -21,8 +21,8 @@ def print_report(console: Console, report: Report) -> None:
         _print_means(console, report, "The same, refined", refined=True)
     if (report.baselines or report.is_refined) and len(report.mean) > 1:
         _print_bd_rates(console, report)
-    for name, what in report.metrics.items():
-        console.print(f"{name}: {what}; lower is more alike", highlight=False)
+    if report.metrics:
+        _print_metrics(console, report)
 
 
 def _table(title: str, *columns: str, text_columns: int) -> Table:
@@ -43,22 +43,16 @@ def _table(title: str, *columns: str, text_columns: int) -> Table:
     return table
 
 
-_DISTORTION = ("   q", "  bytes", "  bpp", " PSNR", "MS-SSIM")
-_SPEED = ("encode\nMP/s", "decode\nMP/s", "bugs")
+_MEASURES = ("   q", "  bytes", "  bpp", " PSNR", "MS-SSIM", "encode\nMP/s", "decode\nMP/s", "bugs")
 
 
-def _heads(metrics: Iterable[str]) -> tuple[str, ...]:
-    return (*_DISTORTION, *(name.replace(" ", "\n") for name in metrics), *_SPEED)
-
-
-def _cells(point: Point, bugs: int, metrics: Iterable[str]) -> list[str]:
+def _cells(point: Point, bugs: int) -> list[str]:
     return [
         "-" if point.quality is None else f"{point.quality:g}",
         f"{point.nbytes:,.0f}",
         f"{point.bpp:.3f}",
         f"{point.psnr:.2f}",
         "-" if point.ms_ssim is None else f"{point.ms_ssim:.4f}",
-        *("-" if (value := point.more.get(name)) is None else f"{value:.4g}" for name in metrics),
         f"{point.encode_mps:.2f}",
         f"{point.decode_mps:.2f}",
         f"[bold red]{bugs}" if bugs else "0",
@@ -66,21 +60,43 @@ def _cells(point: Point, bugs: int, metrics: Iterable[str]) -> list[str]:
 
 
 def _print_pictures(console: Console, report: Report) -> None:
-    table = _table(f"{report.model} ({report.model_hash})", "picture", *_heads(report.picture_metrics), text_columns=1)
-    names = report.picture_metrics
+    table = _table(f"{report.model} ({report.model_hash})", "picture", *_MEASURES, text_columns=1)
     for picture in report.pictures:
         for index, point in enumerate(picture.curve):
-            table.add_row(picture.name if index == 0 else "", *_cells(point, int(point.exact is False), names))
+            table.add_row(picture.name if index == 0 else "", *_cells(point, int(point.exact is False)))
         table.add_section()
     console.print(table)
 
 
 def _print_means(console: Console, report: Report, title: str, *, refined: bool = False) -> None:
-    table = _table(title, *_heads(report.metrics), text_columns=0)
+    table = _table(title, *_MEASURES, text_columns=0)
     curves = [picture.refined if refined else picture.curve for picture in report.pictures]
     for index, point in enumerate(report.refined_mean if refined else report.mean):
-        table.add_row(*_cells(point, sum(curve[index].exact is False for curve in curves), report.metrics))
+        table.add_row(*_cells(point, sum(curve[index].exact is False for curve in curves)))
     console.print(table)
+
+
+def _print_metrics(console: Console, report: Report) -> None:
+    """Of every picture, those metrics that it has, and the means, or what is of all pictures together."""
+    heads = [name.replace(" ", "\n").rjust(8) for name in report.metrics]
+    table = _table("How alike pictures look; lower is more", "", "   q", "  bpp", *heads, text_columns=1)
+
+    def add(title: str, points: Iterable[Point]) -> None:
+        for index, point in enumerate(points):
+            values = [point.more.get(name) for name in report.metrics]
+            quality = "-" if point.quality is None else f"{point.quality:g}"
+            cells = ("" if value is None else f"{value:.3g}" for value in values)
+            table.add_row(title if index == 0 else "", quality, f"{point.bpp:.3f}", *cells)
+        table.add_section()
+
+    for picture in report.pictures if report.picture_metrics else ():
+        add(picture.name, picture.curve)
+    add("all", report.mean)
+    if report.is_refined:
+        add("all, refined", report.refined_mean)
+    console.print(table)
+    for name, what in report.metrics.items():
+        console.print(f"{name}: {what}", highlight=False)
 
 
 def _print_bd_rates(console: Console, report: Report) -> None:

@@ -77,10 +77,13 @@ class PatchSets:
     def what(self) -> dict[str, str]:
         """What each metric is of, its name first."""
         found = torch.cat(self._originals)
-        of = f"{len(found)} patches of {self.side}x{self.side}, {self.network.what}"
-        if "fid" in self.metrics and 1 < len(found) <= found.shape[1]:
-            of += f" ({found.shape[1]} features: FID of so few patches is too large, compare at equal numbers)"
-        return {name.upper(): of for name in self.metrics}
+        of = {
+            name.upper(): f"{len(found)} patches of {self.side}x{self.side}, {self.network.what}"
+            for name in self.metrics
+        }
+        if "FID" in of and 1 < len(found) <= found.shape[1]:
+            of["FID"] += f" (too large of fewer patches than its {found.shape[1]} features: compare at equal numbers)"
+        return of
 
     def _features(self, picture: Tensor) -> Tensor:
         found = patches(picture, self.side)

@@ -81,7 +81,7 @@ def test_a_report_with_metrics_of_pictures_and_of_the_set(folder):
     page = report_page(report, [thumbnail(picture) for picture in pictures.values()])
     for text in (
         "LPIPS VGG16: mean of the pictures",
-        "FID: mean",
+        "FID of all pictures",
         "12 patches of 32x32, mean colours",
         "<th class=n>KID",
     ):
@@ -98,7 +98,8 @@ def test_a_set_without_patches_has_no_number():
 def test_too_few_patches_are_mentioned():
     sets = PatchSets(COLOURS, ["fid", "kid"], 16)
     report = evaluate(PixelCodec(), [("a.png", wave(32, 32))], [1.0], sets=sets)
-    assert report.metrics["FID"].endswith("(6 features: FID of so few patches is too large, compare at equal numbers)")
+    assert report.metrics["FID"].endswith("(too large of fewer patches than its 6 features: compare at equal numbers)")
+    assert report.metrics["KID"] == "5 patches of 16x16, mean colours"
 
 
 def test_networks_of_lpips_say_that_they_are_not_inception(folder):

@@ -83,7 +83,7 @@ def ms_ssim_text(point: Point) -> str:
 
 def number_text(value: float | None) -> str:
     """Of any metric."""
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
 
 
 def percent_text(value: float | None) -> str:

@@ -11,7 +11,7 @@ from pylatent.evaluation.html.page import MARKS
 from pylatent.evaluation.measures import Measure
 
 _WIDTH, _HEIGHT = 480, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 12, 40
 
 
 def rate_plot(names: Sequence[str], curves: Sequence[Curve], measure: Measure, max_bpp: float, *, of: str = "") -> str:

@@ -39,7 +39,7 @@ def report_page(report: Report, thumbnails: Sequence[bytes]) -> str:
     body = [f"<header><h1>{escape(report.model)}</h1><p>{facts} · hash {report.model_hash}</p></header>"]
     if report.mismatches:
         body.append(f'<p class="alarm">{report.mismatches} times decoding did not give what was encoded.</p>')
-    plots = _plots(names, curves, report.metrics, _shown(report.mean), ": mean of the pictures")
+    plots = _plots(names, curves, report.metrics, _shown(report.mean), report.picture_metrics)
     body.append(f"<section><h2>Rate and distortion</h2>{legend(names)}{plots}</section>")
     body.append(_bd_rates(report))
     body.append(f"<section><h2>Means</h2>{_points(report.mean, list(report.metrics))}</section>")
@@ -82,9 +82,19 @@ def _rates(rate: BdRate, report: Report) -> list[str]:
     return [percent_text(rate.mean_of_pictures) + of, percent_text(rate.of_mean_curve)]
 
 
-def _plots(names: Sequence[str], curves: Sequence[Curve], metrics: Iterable[str], max_bpp: float, of: str = "") -> str:
-    """A plot of PSNR, and one of each metric."""
-    plots = [rate_plot(names, curves, measure, max_bpp, of=of) for measure in (PSNR, *further(metrics))]
+def _plots(
+    names: Sequence[str],
+    curves: Sequence[Curve],
+    metrics: Iterable[str],
+    max_bpp: float,
+    averaged: Sequence[str] | None = None,
+) -> str:
+    """A plot of PSNR, and one of each metric; `averaged`: of points that are means, the metrics that are, too."""
+    plots = []
+    for measure in (PSNR, *further(metrics)):
+        mean = averaged is not None and (measure is PSNR or measure.title in averaged)
+        of = ": mean of the pictures" if mean else "" if averaged is None else " of all pictures"
+        plots.append(rate_plot(names, curves, measure, max_bpp, of=of))
     drawn = [plot for plot in plots if plot]
     return f'<div class="plots{" one" if len(drawn) < 2 else ""}">{"".join(drawn)}</div>'
 
