@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attention_table import attention_codecs_section
+from attention_table import attention_codecs_section, neighborhood_attention_section
 from integer_table import integer_section
 from pages import table, with_section
 
@@ -330,6 +330,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
         "integers": integer_section,
         "operators": operators_section,
     },
+    DOCS / "operators.md": {"neighborhood": neighborhood_attention_section},
     DOCS / "refinement.md": {
         "methods": refinement_methods_section,
         "pictures": refinement_pictures_section,
