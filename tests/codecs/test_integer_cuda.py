@@ -18,6 +18,8 @@ from pylatent.codecs.integer import IntegerLayer, IntegerSynthesis
 
 pytestmark = pytest.mark.parametrize("device", ["cuda", "cuda-emulated-0"], indirect=True)
 
+WHY_NOT_NATIVE = _native.why_not_native()
+
 
 @contextmanager
 def multiprocessors(count, threads):
@@ -236,6 +238,7 @@ def test_why_not(device):
         synthesis(y_hat[:, :6], (1.0,))
 
 
+@pytest.mark.skipif(WHY_NOT_NATIVE is not None, reason="needs the native core")
 @torch.no_grad()
 def test_the_default_models_pixels(device, monkeypatch):
     """A file's latents and pixels, of both receivers: its exact networks and syntheses run where the tensors are."""
