@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,11 @@ import typer
 from pylatent.cli._check import check_model, check_name
 from pylatent.cli._progress import progress
 from pylatent.cli._report import complain, failures_reported, misused
+
+
+class Conditioning(str, Enum):
+    after = "after"
+    parameters = "parameters"
 
 
 @failures_reported()
@@ -27,6 +33,9 @@ def clc(
     published: Annotated[
         bool, typer.Option("--published", help="Matching and blend of the paper's size, not the codec's.")
     ] = False,
+    conditioning: Annotated[
+        Conditioning, typer.Option(help="References after entropy decoding, or for y's parameters, too: not exact.")
+    ] = Conditioning.after,
     steps: Annotated[int, typer.Option(min=1, help="Steps with the codec below as it is.")] = 10_000,
     joint_steps: Annotated[int, typer.Option(min=0, help="Steps of all weights after these.")] = 0,
     crop: Annotated[int, typer.Option(min=16, help="Side of the crops in pixels.")] = 256,
@@ -53,7 +62,7 @@ def clc(
         widths = dict(PUBLISHED) if published else {}
         if published:  # which aligns all channels of y
             widths["inner"] = base.level_shapes((1, 1))[0][0]
-        codec = CLC.around(base, known, references=references, **widths)
+        codec = CLC.around(base, known, references=references, **widths, conditioning=conditioning.value)
     except ValueError as error:
         raise misused(str(error)) from None
     if not codec.lambdas:

@@ -4,7 +4,7 @@
                        └─ the M nearest entries ─► their numbers: a level of M symbols of log2 K bits, coded first
 
 After arXiv 2502.09971, with its networks in layers/matching.py. The references are used after entropy decoding, so
-nothing of them steers the coder; what is exact in the codec stays so.
+nothing of them steers the coder; what is exact in the codec stays so. Or, if asked for, before (conditioning.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pylatent.codecs.base import Codec
+from pylatent.codecs.conditioning import Conditioning, check_conditioning, conditioned_parameters
 from pylatent.codecs.dictionary import SUFFIX, Dictionary
 from pylatent.codecs.features import Features, check_same, features_of
 from pylatent.codecs.latents import Latents, Parameters
@@ -32,7 +33,7 @@ from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.logistic import LogisticPrior
 from pylatent.errors import FormatError, ModelError
-from pylatent.layers.matching import NEAR_Y, LatentBlend, LatentMatching
+from pylatent.layers.matching import NEAR_Y, LatentBlend, LatentMatching, ParameterConditioning
 
 PUBLISHED = {"width": 256, "inner": 320, "hidden": 128}  # around TCM-Small: its y has 320 channels
 _NETWORKS = ("matching.", "blend.")
@@ -44,6 +45,8 @@ class CLC(Codec):
     base: a codec, or its {"architecture", "config"}. dictionary: {"name", "hash", "entries"} of the one it needs.
     references: M. width, inner, hidden: channels of the matching's phi, of what it aligns, and of the blend; by default
     a quarter of y's channels, with which decoding takes at most half as long again. `PUBLISHED` has the paper's.
+    conditioning: "after" entropy decoding alone; with "parameters" of y's probabilities, too, and the codec is not
+    exact, needs its dictionary to decode latents, and a base that codes y in one step.
 
     Analysis and synthesis raise ModelError until `attach` was given the dictionary; decoding of latents does not need
     it. Raises ModelError for an unknown base, ValueError for more references than entries.
@@ -58,6 +61,7 @@ class CLC(Codec):
         width: int | None = None,
         inner: int | None = None,
         hidden: int | None = None,
+        conditioning: Conditioning = "after",
     ) -> None:
         if not 1 <= references <= dictionary["entries"]:
             raise ValueError(f"`references` must be from 1 to {dictionary['entries']}, the entries, got {references}")
@@ -69,12 +73,16 @@ class CLC(Codec):
         self._widths = {name: quarter if value is None else value for name, value in given.items()}
         if not 1 <= self._widths["inner"] <= channels:
             raise ValueError(f"`inner` must be from 1 to {channels}, the channels of y, got {inner}")
-        self.num_levels, self.alignment, self.exact = self.base.num_levels + 1, self.base.alignment, self.base.exact
+        check_conditioning(conditioning, self.base)
+        self.conditioning = conditioning
+        self.num_levels, self.alignment = self.base.num_levels + 1, self.base.alignment
+        self.exact = self.base.exact and conditioning == "after"
         self.lambdas = self.base.lambdas
         self.decoder_names = (*(f"base.{name}" for name in self.base.decoder_names), *_NETWORKS)
         self.matching = LatentMatching(channels, self._widths["width"], inner=self._widths["inner"])
         narrow = self.matching.widen is not None  # then y_a starts as y, and alpha may start anywhere
         self.blend = LatentBlend(channels, self._widths["hidden"], start=0.0 if narrow else NEAR_Y)
+        self.told = ParameterConditioning(channels, self._widths["hidden"]) if conditioning == "parameters" else None
         self._dictionary: Dictionary | None = None
         self._features: Features | None = None
         self._known = KnownReferences()
@@ -89,6 +97,7 @@ class CLC(Codec):
         width: int | None = None,
         inner: int | None = None,
         hidden: int | None = None,
+        conditioning: Conditioning = "after",
     ) -> CLC:
         """A codec around a copy of `base`, which must be ready for coding. ModelError for another's dictionary."""
         found, wanted = base.fingerprint().hex(), dictionary.facts.codec_hash
@@ -100,14 +109,21 @@ class CLC(Codec):
         base = copy.deepcopy(base)
         base.drop_synthesis()
         needed = {"name": dictionary.facts.name, "hash": dictionary.hash, "entries": len(dictionary)}
-        codec = cls(base, needed, references=references, width=width, inner=inner, hidden=hidden)
+        widths = {"width": width, "inner": inner, "hidden": hidden}
+        codec = cls(base, needed, references=references, **widths, conditioning=conditioning)
         codec.attach(dictionary)
         return codec
 
     @property
     def config(self) -> dict[str, Any]:
         base = {"architecture": type(self.base).__name__, "config": self.base.config}
-        return {"base": base, "dictionary": self.needed, "references": self.references, **self._widths}
+        return {
+            "base": base,
+            "dictionary": self.needed,
+            "references": self.references,
+            **self._widths,
+            "conditioning": self.conditioning,
+        }
 
     # The dictionary.
 
@@ -141,11 +157,13 @@ class CLC(Codec):
 
         Raises ValueError for numbers that the dictionary does not have.
         """
-        chosen = torch.round(numbers.detach()).long().flatten(1).cpu()
-        if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self.dictionary):
-            raise ValueError(f"references must be from 0 to {len(self.dictionary) - 1}, got {chosen.tolist()}")
-        known = self._known.of(self.matching, self.dictionary, chosen, y.device)
-        return self.blend(y, self.matching.fused(y, *known))
+        return self.blend(y, self.matching.fused(y, *self._known_of(numbers, y.device)))
+
+    def _known_of(self, numbers: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        chosen, count = torch.round(numbers.detach()).long().flatten(1).cpu(), len(self.dictionary)
+        if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < count:
+            raise _BeyondError(f"references must be from 0 to {count - 1}, got {chosen.tolist()}")
+        return self._known.of(self.matching, self.dictionary, chosen, device)
 
     # The codec.
 
@@ -180,8 +198,14 @@ class CLC(Codec):
         y = self.conditioned(self.base.ungained(levels[0], quality), levels[-1])
         return self.base.synthesis((y, *levels[1:-1]), None)
 
-    def decode(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Latents:
-        latents, entries = super().decode(streams, threads=threads), self.needed["entries"]
+    def _decode(self, streams: Sequence[Bitstream], threads: int | None, *, parameters: bool) -> Latents:
+        entries = self.needed["entries"]
+        try:
+            latents = super()._decode(streams, threads, parameters=parameters)
+        except _BeyondError as error:
+            raise FormatError(
+                f"a picture refers to entries that {self.needed['name']} does not have: {error}"
+            ) from None
         for picture, numbers in enumerate(latents.levels[-1].flatten(1).tolist()):
             for number in numbers:
                 if not 0 <= number < entries:
@@ -195,7 +219,11 @@ class CLC(Codec):
 
     def parameters_of(self, step: Step, done: Done) -> Parameters:
         if step.level < self.base.num_levels:
-            return self.base.parameters_of(step, done)
+            given = self.base.parameters_of(step, done)
+            if self.told is None or step.level > 0:
+                return given
+            known = self._known_of(done.level(self.num_levels - 1), done.device)
+            return conditioned_parameters(self.base, given, done, self.matching, known, self.told)
         mean = torch.zeros(1, self.references, 1, 1, device=done.device)
         return Parameters(mean, indexes=mean.to(torch.uint8), computed=False)
 
@@ -266,6 +294,10 @@ class CLC(Codec):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)  # the base tells what steers the coder
+
+
+class _BeyondError(ValueError):
+    """Numbers of entries that the dictionary does not have."""
 
 
 def _made(description: Mapping[str, Any]) -> Codec:

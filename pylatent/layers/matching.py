@@ -2,8 +2,9 @@
 
 After "Conditional Latent Coding with Learnable Synthesized Reference for Deep Image Compression" (arXiv 2502.09971),
 the equations of its authors' latest code. Deviations: phi has no batch normalisation, which would make a picture depend
-on those beside it, and its result has unit length, so that the temperature means the same everywhere; nothing is
-sampled; the blend starts near the latent itself.
+on those beside it; instead a convolution goes past it, its result has mean 0 over the positions, so that these differ
+from the start, and unit length, so that the temperature means the same everywhere; nothing is sampled; the blend starts
+near the latent itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pylatent.layers.deformable import DeformableAlignment
 from pylatent.ops import match_latents
 
 NEAR_Y = 4.0  # logit of alpha: 0.98, for where y_a starts as anything
+
+_LEAST, _MOST = 1e-3, 4.0  # a deviation, and how far its logarithm is moved
 
 
 class LatentMatching(nn.Module):
@@ -49,6 +52,7 @@ class LatentMatching(nn.Module):
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
         )
+        self.project = nn.Conv2d(inner, width, 3, padding=1)
         self.align = DeformableAlignment(inner)
         self.score = nn.Conv2d(2 * inner, 1, 3, padding=1)
         self.fuse = nn.Sequential(
@@ -62,7 +66,8 @@ class LatentMatching(nn.Module):
     def known(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """What of references (n, channels, h, w) does not depend on y: (n, inner, h, w) and phi (n, width, h, w)."""
         values = references if self.narrow is None else self.narrow(references).to(references.dtype)
-        return values, F.normalize(self.phi(values).to(references.dtype))
+        features = self.project(values).to(references.dtype) + self.phi(values).to(references.dtype)
+        return values, F.normalize(features - features.mean((2, 3), keepdim=True))
 
     def fused(self, y: Tensor, values: Tensor, keys: Tensor) -> Tensor:
         """The result for references of which `known` is known, (B, M, inner, h, w) and (B, M, width, h, w)."""
@@ -106,3 +111,24 @@ class LatentBlend(nn.Module):
     def forward(self, y: Tensor, aligned: Tensor) -> Tensor:
         alpha = torch.sigmoid(self.weights(torch.cat([y, aligned], 1)))
         return torch.lerp(aligned.to(y.dtype), y, alpha.to(y.dtype))
+
+
+class ParameterConditioning(nn.Module):
+    """What the matching's y_a tells of the mean and the standard deviation of y, (B, channels, H, W) each.
+
+    mean + a, deviation exp(b), with a and b of three convolutions of [mean, log deviation, y_a], 0 at the start.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(hidden, 2 * channels, 1)
+        self.changes = nn.Sequential(
+            nn.Conv2d(3 * channels, hidden, 1), nn.GELU(), nn.Conv2d(hidden, hidden, 3, padding=1), nn.GELU(), last
+        )
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, mean: Tensor, deviation: Tensor, aligned: Tensor) -> tuple[Tensor, Tensor]:
+        logs = deviation.clamp_min(_LEAST).log()
+        change, factor = self.changes(torch.cat([mean, logs, aligned], 1)).chunk(2, 1)
+        return mean + change, (logs + factor.clamp(-_MOST, _MOST)).exp()

@@ -119,9 +119,10 @@ def _loss(codec: CLC, x: Tensor, first: int, joint: bool) -> Tensor:
     x = x.to(codec.device)
     picks = (torch.arange(len(x)) + first) % len(codec.lambdas)
     qualities = None if codec.qualities is None else (picks + 1.0).tolist()
-    with torch.set_grad_enabled(joint):
+    learning = joint or codec.conditioning == "parameters"  # of what comes before the synthesis
+    with torch.set_grad_enabled(learning):
         latents = codec.analyze(x, qualities)
-        rated = codec.quantize(latents, mixed if joint else nearest)
+        rated = codec.quantize(latents, mixed if learning else nearest)
     quality = None if qualities is None else torch.tensor(qualities, device=x.device)
     x_hat = codec.synthesis(rated.latents.levels, quality)[..., : x.shape[2], : x.shape[3]]
     mse = (x_hat - x).square().mean((1, 2, 3))

@@ -296,8 +296,9 @@ def test_entries_beyond_the_dictionary_are_refused(codec):
         symbols = torch.tensor([wrong, 0], dtype=torch.int32)
         section = encode_batch([symbols], [torch.zeros(2, dtype=torch.uint8)], codec.tables_of(2))[0]
         damaged = dataclasses.replace(stream, sections=(section, *stream.sections[1:]))
-        with pytest.raises(FormatError, match=f"refers to entry {wrong} of dictionary tiny-1, which has 5: 0 to 4"):
-            codec.decode([damaged])
+        for decode in (codec.decode, codec.decompress):
+            with pytest.raises(FormatError, match=f"refers to entry {wrong} of dictionary tiny-1, which has 5: 0 to 4"):
+                decode([damaged])
     latents = codec.analyze(picture(32, 32))
     with pytest.raises(ValueError, match="references must be from 0 to 4"):
         codec.synthesize(dataclasses.replace(latents, levels=(*latents.levels[:-1], latents.levels[-1] + 9)))

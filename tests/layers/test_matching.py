@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pylatent.layers.matching import LatentBlend, LatentMatching
+from pylatent.ops import match_latents
 
 
 def test_references_of_another_size_and_their_order():
@@ -19,10 +20,10 @@ def test_references_of_another_size_and_their_order():
 
 
 def test_a_reference_is_found_wherever_it_lies():
-    """With phi the identity, a latent is matched by the same one with its positions shuffled."""
+    """With latents as their own features, a latent is matched by the same one with its positions shuffled."""
     torch.manual_seed(0)
     layer = LatentMatching(6, width=6, temperature=0.01)
-    layer.phi = torch.nn.Identity()
+    layer.known = lambda y: (y, torch.nn.functional.normalize(y))
     seen = []
     layer.align.register_forward_hook(lambda module, arguments, result: seen.append(arguments[1]))
     y = torch.randn(1, 6, 4, 4)
@@ -41,6 +42,18 @@ def test_gradients_reach_every_weight(inner):
     blend(y, layer(y, torch.randn(1, 2, 4, 6, 6))).square().sum().backward()
     for name, parameter in (*layer.named_parameters(), *blend.named_parameters()):
         assert torch.any(parameter.grad != 0) or name == "score.bias", name  # which all references share
+
+
+@torch.no_grad()
+def test_positions_are_told_apart_from_the_start():
+    """Before any training, and where all latents have much in common, a latent finds itself in a reference."""
+    torch.manual_seed(0)
+    layer, y = LatentMatching(24, width=16, inner=8), torch.randn(2, 24, 8, 8) + 10
+    values, keys = layer.known(y)
+    matched = match_latents(keys, keys, values, layer.temperature)
+    assert float((matched - values).std() / values.std()) < 0.2
+    assert torch.equal(layer.known(y[:, :, :1, :1])[1], torch.zeros(2, 16, 1, 1))  # one position is like any other
+    assert torch.equal(layer(y[:, :, :1, :1], y[:, None]), y[:, :, :1, :1])
 
 
 def test_channels_inside_are_those_asked_for():

@@ -61,8 +61,11 @@ def test_every_entry_is_a_crop_of_its_own(codec, folder, tmp_path):
 
 
 def test_clusters_without_crops_are_filled():
-    features = torch.tensor([[0.0], [0.0], [0.0], [5.0], [9.0]])
-    assert building._one_a_cluster(features, Build("a-1", entries=5)) == [0, 1, 2, 3, 4]
+    features = torch.tensor([[0.0], [0.0], [0.0], [0.0], [5.0], [9.0]])
+    chosen = building._one_a_cluster(features, Build("a-1", entries=5))
+    assert len(set(chosen)) == 5
+    assert {4, 5} < set(chosen)
+    assert building._one_a_cluster(features, Build("a-1", entries=6)) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_build_that_was_cut_goes_on(codec, folder, tmp_path, monkeypatch):
