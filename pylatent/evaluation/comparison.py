@@ -45,7 +45,7 @@ class OtherModel:
         return self.codec.name
 
     def describe(self) -> str:
-        return f"model {self.name}"
+        return f"model {self.name}" + (", at its one rate" if self.codec.qualities is None else "")
 
     def compress(self, picture: Tensor, quality: float | None) -> bytes:
         """The .lat file of a (3, H, W) uint8 picture."""

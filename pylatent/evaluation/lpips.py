@@ -126,7 +126,7 @@ class LPIPS(nn.Module):
         for number, convolution in zip(self._layout.convolutions, self.convolutions, strict=True):
             if number in self._layout.pooled:
                 x = F.max_pool2d(x, self._layout.pool, 2)
-            x = F.relu(convolution(x))
+            x = F.relu(convolution(x), inplace=True)
             if number in self._layout.tapped:
                 wide = x if x.dtype == torch.float64 else x.float()
                 # The norm's gradient at 0 is 0, where the one of a square root is not a number.
