@@ -140,7 +140,7 @@ def operators(report: Report, deadline: Deadline) -> Row:
 
 
 def measurements() -> Iterator[tuple[str, Callable[[], list[Row]]]]:
-    """The shapes that were measured on an H200 first (benchmarks/results/operators-h200.json)."""
+    """The shapes that were measured on an H200 first (benchmarks/results/gpu-h200.json)."""
     import bench_deform_conv2d
     import bench_gated_fusion
     import elementwise

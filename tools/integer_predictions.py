@@ -1,4 +1,5 @@
-"""What integer convolutions should take on an H200, by arithmetic: a table for docs/cuda-report.md. None has run there.
+"""What integer convolutions should take on an H200, by arithmetic, beside what they took: a table for
+docs/cuda-report.md.
 
 A block takes, for each of its steps (a tap of a group of inputs), the longest of its products on the tensor cores, of
 its loads from the L2 cache, and of their latency over the stages that are under way; and a start and an end. Blocks go
@@ -8,6 +9,7 @@ the start of a kernel.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -26,7 +28,6 @@ L2, MOST_L2 = cuda_predictions.L2 / CLOCK, 64.0  # bytes in a cycle, of all mult
 LATENCY = 800  # cycles from a request to the L2 cache to its end
 BLOCK = 2000  # cycles of a block before its first product and after its last
 GROUP = 32
-FLOAT64_LAYER = 630.0  # µs, measured: torch's float64 convolution of the first row
 
 
 @dataclass(frozen=True)
@@ -106,15 +107,21 @@ def table() -> list[str]:
     assert tables.synthesis is not None
     light = pylatent.load("default-2").light
     assert light is not None
-    layer = convolution(3, 17, 30, 192, 64, [(5, 5)])
-    rows = [
-        ("exact layer, 5x5, 192 to 64 channels, 17x30", f"{FLOAT64_LAYER:.0f} (float64)", layer),
-        ("exact h_s of default-2, 1080p", "–", exact_network(tables.networks["h_s"].layers, 17, 30)),
-        ("integer synthesis of default-2, 1080p", "–", synthesis(tables.synthesis.layers, 68, 120)),
-        ("its light receiver, 1080p", "–", synthesis(light.synthesis.layers, 68, 120)),
-    ]
-    lines = ["| what | torch, measured, µs | predicted, µs |", "|---|---:|---:|"]
-    return lines + [f"| {name} | {measured} | {predicted:,.0f} |" for name, measured, predicted in rows]
+    wanted = {
+        "exact layer 5x5, 192 to 64": convolution(3, 17, 30, 192, 64, [(5, 5)]),
+        "h_s of default-2": exact_network(tables.networks["h_s"].layers, 17, 30),
+        "full synthesis of default-2": synthesis(tables.synthesis.layers, 68, 120),
+        "light synthesis of default-2": synthesis(light.synthesis.layers, 68, 120),
+    }
+    rows = json.loads(cuda_predictions.MEASURED.read_text(encoding="utf-8"))["rows"]
+    lines = ["| of a 1080p picture | measured, µs | torch, µs | predicted, µs |", "|---|---:|---:|---:|"]
+    for row in rows:
+        if row["operator"] == "integer_conv":
+            device = {side: times[0] for side, times in row["us"].items()}
+            ours = device.pop("pylatent")
+            torchs = ", ".join(f"{time:,.0f} ({side})" for side, time in device.items()) or "–"
+            lines.append(f"| {row['what']} | {ours:,.0f} | {torchs} | {wanted[row['what']]:,.0f} |")
+    return lines
 
 
 if __name__ == "__main__":

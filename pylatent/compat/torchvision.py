@@ -4,9 +4,10 @@ What is replaced: the name `torchvision.ops.deform_conv2d` wherever a loaded mod
 `torchvision.ops.DeformConv2d`, which looks it up at each call, and models that imported it are served too), and in
 modules that import it later, as long as it is installed. Parameters, state dicts and classes stay as they are.
 
-Calls that we have no kernel for (a device or dtype without one) still go to torchvision. The results agree up to
-rounding, and three things differ: bfloat16 works, autocast runs in its own dtype instead of float32, and wrong
-arguments raise ValueError or TypeError. `torch.jit.script` cannot compile the replacement: script a model before.
+Calls that we have no kernel for (a device or dtype without one) still go to torchvision, and so does what its kernels
+do faster: all on CUDA but bfloat16 (docs/cuda-report.md). The results agree up to rounding, and three things differ:
+bfloat16 works, autocast on a CPU runs in its own dtype instead of float32, and wrong arguments raise ValueError or
+TypeError. `torch.jit.script` cannot compile the replacement: script a model before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pylatent import _native, ops
@@ -70,10 +72,15 @@ def _rename(old: object, new: object) -> None:
 def _ours(theirs: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(theirs)
     def deform_conv2d(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        known = isinstance(input, Tensor) and _why_not_native(input) is None
-        return (ops.deform_conv2d if known else theirs)(input, *args, **kwargs)
+        better = isinstance(input, Tensor) and _is_faster_here(input)
+        return (ops.deform_conv2d if better else theirs)(input, *args, **kwargs)
 
     return deform_conv2d
+
+
+def _is_faster_here(input: Tensor) -> bool:
+    """Whether we have a kernel, and torchvision none that was measured to be as fast."""
+    return _why_not_native(input) is None and (not input.is_cuda or input.dtype == torch.bfloat16)
 
 
 def faster(module: nn.Module) -> type[Patched] | str | None:
@@ -94,7 +101,7 @@ class _DeformConv2d(Patched):
     now = "computes with pylatent.ops.deform_conv2d"
 
     def forward(self: Any, input: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
-        if _why_not_native(input) is not None:
+        if not _is_faster_here(input):
             return self.theirs.forward(self, input, offset, mask)
         return ops.deform_conv2d(input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask)
 

@@ -30,6 +30,22 @@ def test_uninstall_needs_install():
         compat.uninstall()
 
 
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("cpu", torch.float32, True),
+        ("cuda", torch.float32, False),
+        ("cuda", torch.float16, False),
+        ("cuda", torch.bfloat16, True),
+    ],
+    ids=str,
+)
+def test_what_torchvision_does_faster_stays_there(monkeypatch, device, dtype, expected):
+    monkeypatch.setattr(compat, "_why_not_native", lambda input: None)
+    tensor = types.SimpleNamespace(is_cuda=device == "cuda", dtype=dtype)  # there may be no device
+    assert compat._is_faster_here(tensor) is expected
+
+
 @pytest.fixture
 def ops():
     return extra("torchvision.ops")
