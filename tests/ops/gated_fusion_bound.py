@@ -61,10 +61,13 @@ class Known:
         return Known(self.value.sum(dims), (error + SUM * terms * self.value.abs()).sum(dims))
 
 
-def bounds(inputs: list[Tensor | None], grad: Tensor, dtype: torch.dtype, *, cast: bool = False) -> list[Tensor]:
+def bounds(
+    inputs: list[Tensor | None], grad: Tensor, dtype: torch.dtype, *, cast: bool = False, fused: bool = True
+) -> list[Tensor]:
     """Largest errors of the result and of the gradients of y, s, both weights and both biases, as these are shaped.
 
-    inputs: the reference's, in float64. cast: they are rounded to `dtype` first, as under autocast.
+    inputs: the reference's, in float64. cast: they are rounded to `dtype` first, as under autocast. fused: the gate is
+    not rounded, nor its gradient, as they are between torch's operators.
     """
     y, s, weight_y, weight_s, bias_y, bias_s = inputs
     batch, height, width = y.shape[0], y.shape[2], y.shape[3]
@@ -82,10 +85,15 @@ def bounds(inputs: list[Tensor | None], grad: Tensor, dtype: torch.dtype, *, cas
     columns = [given(x.transpose(0, 1).flatten(1)) for x in (y, s)]
     weights = [given(w.flatten(1)) for w in (weight_y, weight_s)]
     u, v = (affine(w, x, b) for w, x, b in zip(weights, columns, (bias_y, bias_s), strict=True))
-    out = (v.sigmoid() * u).rounded(dtype)
+    gate = v.sigmoid() if fused else v.sigmoid().rounded(dtype)
+    out = (gate * u).rounded(dtype)
     grad = Known(grad.transpose(0, 1).flatten(1), 0.0)
-    to_u = (grad * v.sigmoid()).rounded(dtype)
-    to_v = (grad * out * v.mirrored().sigmoid()).rounded(dtype)
+    to_u = (grad * gate).rounded(dtype)
+    if fused:
+        to_v = (grad * out * v.mirrored().sigmoid()).rounded(dtype)
+    else:  # the slope of gate - gate² is at most 1
+        slope = Known(gate.value * (1 - gate.value), gate.error + EXPONENTIAL)
+        to_v = ((grad * u).rounded(dtype) * slope).rounded(dtype)
 
     def pixels(known: Known) -> Tensor:
         return known.error.unflatten(1, (batch, height, width)).transpose(0, 1)
