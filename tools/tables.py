@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_table import attention_codecs_section, neighborhood_attention_section
+from clc_table import clc_section
 from integer_table import integer_section
 from pages import table, with_section
 
@@ -331,6 +332,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
         "operators": operators_section,
     },
     DOCS / "operators.md": {"neighborhood": neighborhood_attention_section},
+    DOCS / "clc.md": {"study": clc_section},
     DOCS / "refinement.md": {
         "methods": refinement_methods_section,
         "pictures": refinement_pictures_section,

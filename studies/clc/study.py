@@ -1,154 +1,158 @@
-"""Conditional latent coding at a scale of minutes: does a small residual hyperprior gain by a dictionary, and of what?
+"""Conditional latent coding at a scale of minutes: what a trained codec gains by references, and by which.
 
-    python studies/clc/study.py PHOTOS BCCD [--base-steps 3000] [--steps 1200] [-o RESULT.json]
+    python studies/clc/study.py measure PHOTOS CELLS -o RUN [--model default-2] [--steps 200] [--seed 0 ...]
+    python studies/clc/study.py kodak KODAK -o RUN
+    python studies/clc/study.py report RUN -o benchmarks/results/clc-study.json --plots docs/images
 
-A small base is trained on the right parts of photographs, then frozen. Dictionaries are of the left parts of the same
-photographs (related) or of blood cells (BCCD, unrelated); CLC is trained around the base for equal steps, with M of 1
-or 3 references, and evaluated on the right parts of photographs that no training saw, with references as they are and
-with noise of epsilon standard deviations. Unrelated references tell what the added networks bring by themselves.
+PHOTOS has folders `train` and `val`, CELLS is BCCD. Right halves of the pictures are coded, left halves make
+dictionaries, so that a related dictionary has other parts of the very photograph; beside that there are crops, coded
+with a dictionary that has them. Matching and blend are trained around
+the model as it is, for equal steps in every variant, of which one is the same network without references. RUN collects
+one JSON file a measurement, models and dictionaries, so that a run that was cut goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]  # harness.py, pages.py
+
 import torch
-from torch import Tensor
+from parts import (
+    BATCH,
+    CROP,
+    Pictures,
+    Variant,
+    dictionary_for,
+    gather,
+    load_base,
+    make_clc,
+    measured,
+    noisy,
+    swapped,
+)
+from report import plots, report
 
 from pylatent import images
-from pylatent.codecs import CLC, Dictionary, ResidualHyperprior
-from pylatent.codecs.rounding import mixed, nearest
+from pylatent._files import write_bytes
 from pylatent.train.clc import ClcRecipe, train_clc
-from pylatent.train.data import find_images, random_crops
-from pylatent.train.dictionary import Build, build_dictionary
+from pylatent.train.data import find_images
 
-LAMBDAS = (0.0067, 0.025, 0.0932)
-CROP, BATCH, ENTRIES, SPLIT, VALIDATION, WIDE = 128, 8, 256, 768, 8, 256
-EPSILONS = (0.1, 0.3, 0.5)
-
-
-def train_base(pictures: list[Tensor], steps: int, seed: int) -> ResidualHyperprior:
-    torch.manual_seed(seed)
-    codec = ResidualHyperprior((24, 32, 48), M=48, N=24, hyper=(32, 40), lambdas=LAMBDAS).train()
-    weights = [each for name, each in codec.named_parameters() if not name.endswith("quantiles")]
-    optimizer = torch.optim.Adam(weights, lr=2e-3)
-    crops = random_crops(pictures, CROP, BATCH, seed)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * (1 - step / steps)
-        x = next(crops).float() / 255
-        picks = (torch.arange(BATCH) + step) % len(LAMBDAS)
-        output = codec(x, (picks + 1.0).tolist(), mixed)
-        mse = (output.x_hat - x).square().mean((1, 2, 3))
-        loss = torch.log(output.bpp + torch.tensor(LAMBDAS)[picks] * 255**2 * mse).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        if step % 500 == 0:
-            print(f"base {step}: {float(loss.detach()):.3f}", flush=True)
-    codec.eval()
-    codec.fit_prior()
-    codec.update()
-    return codec
+EPSILONS = (0.1, 0.2, 0.3, 0.4, 0.5)
+NONE, CENTRAL, CELLS = Variant("photos", unusual="none"), Variant("photos"), Variant("cells")
+SAME = Variant("same", entries=None, on="same")
+FIRST = (NONE, CENTRAL, SAME, Variant("photos", unusual="random"), CELLS)
+SECOND = (
+    Variant("same", entries=None, unusual="plain", on="same"),
+    Variant("same", entries=None, references=1, on="same"),
+    Variant("same", entries=None, references=5, on="same"),
+    Variant("photos", unusual="plain"),
+    Variant("photos", references=1),
+    Variant("photos", references=5),
+    Variant("cells", unusual="none", on="cells"),
+    Variant("cells", on="cells"),
+    Variant("photos", on="cells"),
+    Variant("photos", entries=64),
+    Variant("photos", entries=None),
+)
+_RATE = 1e-3
 
 
-@torch.no_grad()
-def evaluate(codec: Any, pictures: list[Tensor]) -> list[dict[str, float]]:
-    """Mean bits per pixel and PSNR of each quality, the references' numbers among the bits."""
-    rows = []
-    for quality in range(1, len(LAMBDAS) + 1):
-        bpp, psnr = 0.0, 0.0
-        for picture in pictures:
-            x = picture[None].float() / 255
-            output = codec(x, float(quality), nearest)
-            bpp += float(output.bpp) / len(pictures)
-            psnr += float(-10 * torch.log10((output.x_hat - x).square().mean())) / len(pictures)
-        rows.append({"quality": quality, "bpp": bpp, "psnr": psnr})
-    return rows
+class Study:
+    """All that a run has, and its measurements, each made once."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.run: Path = options.run
+        self.steps = options.steps
+        self.pictures: Pictures = gather(options.photos, options.cells, self.run)
+        self.model, self.base = options.model, load_base(options.model)
+
+    def measure(self, seeds: list[int]) -> None:
+        for kind, held in self.pictures.held.items():
+            if not (self.run / f"base-{kind}.json").exists():
+                started = time.process_time()
+                self._write(f"base-{kind}", started, model=self.model, on=kind, rows=measured(self.base, held))
+        for variants in (FIRST, SECOND):
+            for seed in seeds:
+                for variant in variants:
+                    self.variant(variant, seed)
+
+    def variant(self, variant: Variant, seed: int) -> None:
+        """Train and measure one; of the central one also with noise in the references, and with other ones."""
+        name = f"{variant.name}-s{seed}"
+        if (self.run / f"{name}.json").exists():
+            return
+        dictionary = dictionary_for(self.base, self.pictures, variant, seed, self.run)
+        started = time.process_time()
+        codec = make_clc(self.base, dictionary, variant, seed)
+        recipe = ClcRecipe(self.steps, crop=CROP, batch=BATCH, learning_rate=_RATE, seed=seed)
+        train_clc(codec, self.pictures.training[variant.on], recipe)
+        seconds, held = time.process_time() - started, self.pictures.held[variant.on]
+        values = {"seed": seed, "variant": variant.name, "K": len(dictionary), "M": variant.references}
+        others = {}
+        if variant == SAME:
+            for epsilon in EPSILONS:
+                others[f"{epsilon}"] = measured(swapped(codec, noisy(dictionary, epsilon)), held)
+            photos = dictionary_for(self.base, self.pictures, CENTRAL, seed, self.run)
+            others["photos"] = measured(swapped(codec, photos), held)
+        if variant in (CENTRAL, NONE):
+            torch.save(codec.state_dict(), self.run / f"{name}.pt")
+        self._write(name, started, **values, training_seconds=seconds, rows=measured(codec, held), others=others)
+
+    def _write(self, name: str, started: float, **values: Any) -> None:
+        values |= {"steps": self.steps, "seconds": time.process_time() - started}
+        write_bytes(self.run / f"{name}.json", (json.dumps(values) + "\n").encode())
+        print(name, f"{values['seconds']:.0f} s", flush=True)
 
 
-def noisy(dictionary: Dictionary, epsilon: float) -> Dictionary:
-    """Its latents with Gaussian noise of epsilon times each entry's standard deviation."""
-    torch.manual_seed(0)
-    y = dictionary.entries(torch.arange(len(dictionary))[None])[0]
-    y = y + epsilon * y.flatten(1).std(1).view(-1, 1, 1, 1) * torch.randn_like(y)
-    return replace(dictionary, latents=y.half(), steps=torch.ones(len(y)))
-
-
-def swapped(codec: CLC, dictionary: Dictionary) -> CLC:
-    """The same networks with another dictionary."""
-    needed = {"name": dictionary.facts.name, "hash": dictionary.hash, "entries": len(dictionary)}
-    other = CLC(codec.base, needed, references=codec.references, **_shape(codec))
-    other.load_state_dict(codec.state_dict())
-    other.attach(dictionary)
-    return other.eval()
-
-
-def _shape(codec: CLC) -> dict[str, int]:
-    return {name: codec.config[name] for name in ("width", "hidden")}
-
-
-def write_left_parts(paths: list[Path], folder: Path) -> None:
-    for number, path in enumerate(paths):
-        images.write(images.to_image(images.read(path).tensor[:, :, :SPLIT]), folder / f"{number:03d}.png")
+def kodak(folder: Path, run: Path) -> None:
+    """Pictures of another origin, which chose nothing, with the photographs' dictionary."""
+    pictures = [images.read(path).tensor for path in find_images(folder)]
+    base = load_base(json.loads((run / "base-photos.json").read_text())["model"])
+    rows = {"base": measured(base, pictures)}
+    for variant in (NONE, CENTRAL):
+        for path in sorted(run.glob(f"{variant.name}-s*.pt")):
+            codec = make_clc(base, dictionary_for(base, Pictures({}, {}, {}), variant, 0, run), variant, 0)
+            codec.load_state_dict(torch.load(path, weights_only=True))
+            rows[path.stem] = measured(codec.eval(), pictures)
+    write_bytes(run / "kodak.json", (json.dumps({"rows": rows}) + "\n").encode())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("bccd", type=Path)
-    parser.add_argument("--base-steps", type=int, default=3000)
-    parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--out", type=Path)
-    arguments = parser.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    sub = verbs.add_parser("measure")
+    sub.add_argument("photos", type=Path)
+    sub.add_argument("cells", type=Path)
+    sub.add_argument("-o", "--run", type=Path, required=True)
+    sub.add_argument("--model", default="default-2")
+    sub.add_argument("--steps", type=int, default=200)
+    sub.add_argument("--seed", type=int, action="append")
+    sub = verbs.add_parser("kodak")
+    sub.add_argument("folder", type=Path)
+    sub.add_argument("-o", "--run", type=Path, required=True)
+    sub = verbs.add_parser("report")
+    sub.add_argument("run", type=Path)
+    sub.add_argument("-o", "--output", type=Path, required=True)
+    sub.add_argument("--plots", type=Path, help="folder for a PNG file")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    started = time.process_time()
-    paths = [path for path in find_images(arguments.photos) if images.read(path).tensor.shape[2] >= SPLIT + WIDE]
-    right = [images.read(path).tensor[:, :, SPLIT:].clone() for path in paths]
-    every = len(right) // VALIDATION
-    held = [picture[:, :WIDE, :WIDE] for picture in right[::every]][:VALIDATION]
-    training = [picture for number, picture in enumerate(right) if number % every]
-    base = train_base(training, arguments.base_steps, arguments.seed)
-    result: dict[str, Any] = {"steps": arguments.steps, "base_steps": arguments.base_steps, "seed": arguments.seed}
-    result |= {"entries": ENTRIES, "photographs": len(training), "rows": [{"what": "base", **_rows(base, held)}]}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "related").mkdir()
-        write_left_parts(paths, folder / "related")
-        sources = {"related": folder / "related", "unrelated": arguments.bccd}
-        build = Build("any-1", entries=ENTRIES, crop=CROP)
-        known = {
-            kind: build_dictionary(base, source, folder / f"{kind}.dictionary", replace(build, name=f"{kind}-1"))
-            for kind, source in sources.items()
-        }
-        for kind, references in (("related", 3), ("unrelated", 3), ("related", 1)):
-            torch.manual_seed(arguments.seed)
-            codec = CLC.around(base, known[kind], references=references, width=48, hidden=48)
-            recipe = ClcRecipe(arguments.steps, crop=CROP, batch=BATCH, learning_rate=1e-3, seed=arguments.seed)
-            train_clc(codec, training, recipe)
-            result["rows"].append({"what": f"CLC, {kind}, M = {references}", **_rows(codec, held)})
-            if (kind, references) == ("related", 3):
-                others = {f"epsilon = {epsilon}": noisy(known[kind], epsilon) for epsilon in EPSILONS}
-                others["entries of blood cells"] = known["unrelated"]
-                for what, dictionary in others.items():
-                    rows = _rows(swapped(codec, dictionary), held)
-                    result["rows"].append({"what": f"the same, {what}", **rows})
-            print(json.dumps(result["rows"][-1]), flush=True)
-            result["processor_minutes"] = (time.process_time() - started) / 60
-            if arguments.out is not None:
-                arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _rows(codec: Any, pictures: list[Tensor]) -> dict[str, Any]:
-    return {"qualities": evaluate(codec, pictures)}
+    if options.verb == "measure":
+        options.run.mkdir(parents=True, exist_ok=True)
+        Study(options).measure(options.seed or [0, 1])
+    elif options.verb == "kodak":
+        kodak(options.folder, options.run)
+    else:
+        results = report(options.run)
+        write_bytes(options.output, (json.dumps(results, indent=1) + "\n").encode())
+        if options.plots is not None:
+            plots(results, options.plots)
 
 
 if __name__ == "__main__":
