@@ -72,6 +72,16 @@ def test_large_tiles(transposed, device):
     same([dataclasses.replace(one, output_padding=int(transposed))], values, device, multiprocessors=1)
 
 
+@pytest.mark.parametrize("multiprocessors", [1, 1000])
+def test_phases_of_few_taps(multiprocessors, device):
+    """Of 1, 2, 2 and 4: groups of inputs follow each other as fast as they can."""
+    generator = torch.Generator().manual_seed(1)
+    weight = integers(generator, -900, 900, 330, 34, 3, 3)
+    one = layer(weight, integers(generator, -999, 999, 34), stride=2, padding=1, output_padding=1, transposed=True)
+    values = integers(generator, -LIMIT, LIMIT, 1, 330, 8, 16).double()
+    same([one], values[..., : 16 if multiprocessors == 1 else 5], device, multiprocessors=multiprocessors)
+
+
 @pytest.mark.parametrize("slope", SLOPES)
 def test_every_rounding(slope, device):
     """Sums around multiples of half a step and of 2^20, where slopes, rounding and clamping turn."""
