@@ -15,6 +15,7 @@ from pylatent._inputs import contents
 from pylatent._inputs import pixels as pixels_of
 from pylatent._threads import for_pixels, using
 from pylatent.coding.container import HASH_BYTES, LatFile
+from pylatent.correction import bounded, check_defines_pixels, check_max_error, corrected
 from pylatent.errors import MismatchError
 from pylatent.rate_control import search_target
 from pylatent.refine.plan import Plan
@@ -36,6 +37,7 @@ def compress(
     target_bpp: float | None = None,
     target_psnr: float | None = None,
     refine: int | Plan = 0,
+    max_error: int | None = None,
     model: str | os.PathLike[str] | Codec = "default",
     device: str | torch.device | None = None,
     threads: int | None = None,
@@ -55,6 +57,8 @@ def compress(
     refine: steps of SGA+ refinement, or a `pylatent.refine.Plan`: a smaller file of the same or better quality, decoded
         as any other; a step takes about as long as one or two encodings. A target is then reached by refining several
         times, with another lambda where the model's qualities end.
+    max_error: grey levels by which no pixel of any channel may be off: 0 for lossless, up to 127. A residual is coded
+        on top of the picture, as what its model decodes, in 8 bits. For models whose pixels are defined in integers.
     model: a name, the path of a model file, or a codec from `load`.
     device: where the networks of a named model run, "cpu" if not given; a codec from `load` stays where it is.
     threads: CPU threads at most, torch's own number if not given. A small picture takes one, and a larger one no more
@@ -63,10 +67,17 @@ def compress(
         they are the same; a DistortionWarning tells of a picture below 20 dB. For models whose pixels are defined in
         integers, ModelError for others.
 
+    A picture whose fine patterns would be lost, with less than 20 dB, gets a residual that makes it 20 dB, unless
+    `target_bpp` says how large a file may be (`pylatent.correction`). No photograph that we have is one.
+
     Raises ImageError, ModelError, and ValueError or TypeError for wrong arguments.
     """
     if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
         raise ValueError("give only one of `quality`, `target_bpp` and `target_psnr`")
+    if max_error is not None:
+        check_max_error(max_error)
+        if target_bpp is not None or target_psnr is not None:
+            raise ValueError("`max_error` has no target beside it: give it with `quality`, or alone")
     if device is not None and not isinstance(model, str | os.PathLike):
         raise ValueError("`device` is for named models: move the codec with `.to(device)` before")
     for name, value in (("target_bpp", target_bpp), ("target_psnr", target_psnr)):
@@ -75,6 +86,8 @@ def compress(
     pixels = pixels_of(image)
     with _threads(threads), torch.no_grad():
         codec = zoo.shared(model, device=str(device or "cpu")) if isinstance(model, str | os.PathLike) else model
+        if max_error is not None:
+            check_defines_pixels(codec)
         model_hash = codec.fingerprint()[:HASH_BYTES]
         with for_pixels(pixels[0].numel()):
             x = pixels.to(codec.device)
@@ -82,6 +95,10 @@ def compress(
         plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
             stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
+            if max_error is None:
+                stream = bounded(stream, codec, x[0])
+            else:
+                stream = corrected(stream, codec, x[0], max_error)
             data = LatFile(codec.name, model_hash, stream).to_bytes()
             return verified(data, codec, x[0]) if verify else data
         if codec.qualities is None and plan is None:

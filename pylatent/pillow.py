@@ -14,7 +14,7 @@ from pylatent.coding.container import HEAD_BYTES, MAGIC, LatFile, LatHead
 from pylatent.errors import FormatError, PylatentError
 
 FORMAT, EXTENSION, MIME = "LAT", ".lat", "image/x-lat"
-_OPTIONS = ("quality", "target_bpp", "target_psnr", "refine", "model", "device", "threads")
+_OPTIONS = ("quality", "target_bpp", "target_psnr", "refine", "max_error", "model", "device", "threads")
 
 
 class LatImageFile(ImageFile.ImageFile):

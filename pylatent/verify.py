@@ -10,13 +10,12 @@ from torch import Tensor
 
 from pylatent.codecs.pixel_crc import pixel_crc
 from pylatent.coding.container import LatFile
+from pylatent.correction import LOWEST_PSNR, in_bytes
 from pylatent.errors import DistortionWarning, ModelError
 from pylatent.evaluation.distortion import psnr
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
-
-LOWEST_PSNR = 20.0  # dB, below which a picture is hardly recognised
 
 
 def verified(data: bytes, codec: Codec, original: Tensor) -> bytes:
@@ -32,7 +31,7 @@ def verified(data: bytes, codec: Codec, original: Tensor) -> bytes:
         )
     file = LatFile.from_bytes(data)
     pixels = codec.decompress_bytes([file.stream])[0].cpu()
-    reached = psnr(original.mul(255).round().byte().cpu(), pixels)
+    reached = psnr(in_bytes(original), pixels)
     if reached < LOWEST_PSNR:
         quality, best = file.stream.quality, (codec.qualities or (0.0, 0.0))[1]
         advice = "" if quality is None or quality >= best else f"take a higher quality, up to {best:g}, or "

@@ -22,6 +22,7 @@ import torch
 from pylatent.codecs import ContextHyperprior, MeanScaleHyperprior, NestedCodec, ResidualHyperprior
 from pylatent.codecs.chain import Chain
 from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
+from pylatent.correction import corrected
 from pylatent.errors import FormatError, MismatchError
 
 LAMBDAS = tuple(0.001 * 2**n for n in range(8))
@@ -41,6 +42,7 @@ CODECS: dict[str, Callable[[], Chain]] = {
     "hyperprior": lambda: MeanScaleHyperprior(8, 12, gains=8),
     "nested": lambda: NestedCodec(4, channels=6, latent_channels=10, gains=8),
     "residual": lambda: ResidualHyperprior((6, 8, 10), M=12, N=8, hyper=(8, 10), lambdas=LAMBDAS),
+    "corrected": lambda: ResidualHyperprior((6, 8, 10), M=12, N=8, hyper=(8, 10), lambdas=LAMBDAS),
     "context": lambda: ContextHyperprior(
         (6, 8, 10), M=12, N=8, coded=(8, 6), hyper=(8, 10), context=(8, 8), bands=2, lambdas=LAMBDAS
     ),
@@ -56,11 +58,16 @@ def make_corpus(codec_name: str) -> Corpus:
             for parameter in network[-1].parameters():
                 parameter.mul_(30)
     codec.update()
+    if codec_name == "corrected":
+        codec.calibrate(torch.rand(1, 3, 64, 64) for _ in range(2))
     codec.name = "fuzz-1"
     files, latents = [], []
     generator = torch.Generator().manual_seed(11)
     for size, quality in (((1, 1), 1.0), ((16, 24), 4.5), ((64, 64), 8.0), ((40, 130), 2.25)):
-        stream = codec.compress(torch.rand(1, 3, *size, generator=generator), quality)[0]
+        x = torch.rand(1, 3, *size, generator=generator)
+        stream = codec.compress(x, quality)[0]
+        if codec_name == "corrected":
+            stream = corrected(stream, codec, x[0], max_error=20)
         files.append(LatFile(codec.name, codec.fingerprint()[:HASH_BYTES], stream).to_bytes())
         latents.append(codec.decode([stream]).levels[0])
     return Corpus(codec, tuple(files), tuple(latents))
@@ -135,6 +142,8 @@ def outcome(corpus: Corpus, data: bytes) -> str:
         file = LatFile.from_bytes(data)
         if (file.model, file.model_hash) != ("fuzz-1", corpus.codec.fingerprint()[:HASH_BYTES]):
             return "another model"
+        if file.stream.residual is not None:
+            corpus.codec.decompress_bytes([file.stream])
         latents = corpus.codec.decode([file.stream])
     except FormatError:
         return "FormatError"

@@ -18,6 +18,7 @@ from pylatent.archive.shard import Record, write_shard
 from pylatent.archive.sources import Source, SourceReader
 from pylatent.codecs.base import Codec
 from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
+from pylatent.correction import bounded
 from pylatent.errors import MismatchError
 
 # Pictures of one size are coded together up to so many pixels; beyond, that gains nothing.
@@ -152,6 +153,7 @@ def _encode(
     try:
         x = torch.stack([pixels for _, pixels in batch]).to(codec.device).float().div_(255)
         streams = codec.compress(x, quality, threads=1)
+        streams = [bounded(stream, codec, pixels) for stream, (_, pixels) in zip(streams, batch, strict=True)]
     except Exception as error:
         if len(batch) == 1:
             failures.append((batch[0][0].key, _reason(batch[0][0], error)))

@@ -13,6 +13,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pylatent compress photos/ -o coded/ --quality 3 --jobs 4",
         "pylatent compress photo.png --target-bpp 0.3 --strict",
         "pylatent compress photo.png --refine 500             smaller, for more time",
+        "pylatent compress photo.png --max-error 0            lossless; 2: no pixel is off by more than 2",
         "pylatent compress photo.png --verify                 with a checksum of the decoded pixels",
         "pylatent compress - -o - < photo.png > photo.lat",
     ),

@@ -42,7 +42,10 @@ Qualities = Annotated[
     typer.Option("--quality", "-q", help="A quality; repeat for more; a spread over the model's by default."),
 ]
 Fast = Annotated[
-    bool, typer.Option("--fast", help="A preview by the model's light receiver: several times as fast, less exact.")
+    bool,
+    typer.Option(
+        "--fast", help="A preview by the model's light receiver: several times as fast, less exact, without residual."
+    ),
 ]
 Metrics = Annotated[
     list[str] | None,

@@ -56,6 +56,12 @@ def compress(
         float | None, typer.Option(help="Weight of 255² MSE against bits per pixel; the model's own by default.")
     ] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of refinement per picture.")] = None,
+    max_error: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=127, help="No pixel is off by more grey levels: a residual is coded, too; 0 is lossless."
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -79,6 +85,8 @@ def compress(
     with failures_reported():
         if sum(option is not None for option in (quality, target_bpp, target_psnr)) > 1:
             raise misused("give only one of --quality, --target-bpp and --target-psnr")
+        if max_error is not None and (target_bpp is not None or target_psnr is not None):
+            raise misused("--max-error has no target beside it: give it with --quality, or alone")
         if strict and target_bpp is None and target_psnr is None:
             raise misused("--strict is for --target-bpp and --target-psnr")
         check_positive(target_bpp=target_bpp, target_psnr=target_psnr)
@@ -90,7 +98,18 @@ def compress(
             check_model(model, [quality], target=target_bpp or target_psnr, refined=refinement is not None)
             check_device(device)
         recipe = Compression(
-            quality, target_bpp, target_psnr, strict, refinement, verify, model, max_pixels, device, threads, quiet
+            quality,
+            target_bpp,
+            target_psnr,
+            strict,
+            refinement,
+            max_error,
+            verify,
+            model,
+            max_pixels,
+            device,
+            threads,
+            quiet,
         )
         if refinement is None or jobs > 1:
             run(planned, recipe, doing="compressing", quiet=quiet, jobs=jobs)
@@ -108,6 +127,7 @@ class Compression:
     target_psnr: float | None
     strict: bool
     refinement: Refinement | None
+    max_error: int | None
     verify: bool
     model: str
     max_pixels: int | None
@@ -137,6 +157,7 @@ class Compression:
                     target_bpp=self.target_bpp,
                     target_psnr=self.target_psnr,
                     refine=refinement.plan(lambda text: say(f"refining {name}: {text}")) if refinement else 0,
+                    max_error=self.max_error,
                     model=codec,
                     threads=self.threads,
                     verify=self.verify,

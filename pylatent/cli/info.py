@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,7 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
     file = LatFile.from_bytes(data)
     height, width = file.stream.size
     sizes = [len(section) for section in file.stream.sections]
+    residual = file.stream.residual
     return {
         "file": name,
         "format_version": VERSION,
@@ -64,7 +66,9 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
         "sections": [
             {"section": number, "bytes": size, "bpp": 8 * size / (height * width)} for number, size in enumerate(sizes)
         ],
-        "overhead_bytes": len(data) - sum(sizes),
+        "max_error": file.stream.max_error,
+        "residual_bytes": None if residual is None else len(residual),
+        "overhead_bytes": len(data) - sum(sizes) - len(residual or b""),
     }
 
 
@@ -75,11 +79,11 @@ def _check(data: bytes) -> str:
     from pylatent.coding.container import LatFile
 
     file = LatFile.from_bytes(data)
-    wanted = file.stream.pixel_crc
+    stream, wanted = replace(file.stream, pixel_crc=None), file.stream.pixel_crc
     if wanted is None:
         return "the file holds no checksum of its pixels; `pylatent compress --verify` stores one"
     codec = zoo.find(file.model, file.model_hash)
-    found = pixel_crc(codec.synthesize_bytes(codec.decode([file.stream]))[0])
+    found = pixel_crc(codec.decompress_bytes([stream])[0])
     return SAME if found == wanted else f"other pixels are decoded here, CRC {found:08x}"
 
 
@@ -104,4 +108,7 @@ def _text(facts: dict[str, Any]) -> str:
     if "check" in facts:
         lines.append(f"  check     {facts['check']}")
     lines += [f"  part {part['section'] + 1:<2} {amount(part['bytes'])}" for part in facts["sections"]]
+    if facts["max_error"] is not None:
+        bound = f"at most {facts['max_error']} grey levels off" if facts["max_error"] else "lossless"
+        lines.append(f"  residual{amount(facts['residual_bytes'])}, {bound}")
     return "\n".join([*lines, f"  header  {amount(facts['overhead_bytes'])}"])

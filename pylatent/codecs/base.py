@@ -29,7 +29,8 @@ from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import quantize
 from pylatent.codecs.witness import Stamp, stamp
 from pylatent.coding.container import Bitstream
-from pylatent.errors import ModelError
+from pylatent.errors import FormatError, ModelError
+from pylatent.pixel_residual import check_section, decode_pixels
 
 Receiver: TypeAlias = Literal["full", "light"]
 QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
@@ -179,6 +180,8 @@ class Codec(Pretrained, CodecDefinition):
         if self.defines_pixels:
             return self.decompress_bytes(streams, threads=threads, receiver=receiver).float().div_(255)
         self.check_receiver(receiver)
+        check_streams(streams)
+        self._check_residuals(streams)
         with torch.autocast(self.device.type, enabled=False):
             pixels = self.synthesize(self._decode(streams, threads, parameters=False))
         check_pixel_crcs(streams, pixels)
@@ -190,13 +193,16 @@ class Codec(Pretrained, CodecDefinition):
     ) -> Tensor:
         """Bitstreams (pictures of one size) -> uint8 pixels (B, 3, H, W): those of `decompress`, rounded to 8 bits.
 
-        receiver: as for `synthesize_bytes`. Raises as `decode`, and MismatchError where a stream holds a checksum of
-        the full receiver's pixels and these are others.
+        receiver: as for `synthesize_bytes`; the light one shows no pixel residual. Raises as `decode`, and
+        MismatchError where a stream holds a checksum of the full receiver's pixels and these are others.
         """
         self.check_receiver(receiver)
+        check_streams(streams)
+        self._check_residuals(streams)
         with torch.autocast(self.device.type, enabled=False):
             pixels = self.synthesize_bytes(self._decode(streams, threads, parameters=False), receiver)
         if receiver == "full":
+            pixels = self._with_residuals(streams, pixels)
             check_pixel_crcs(streams, pixels)
         return pixels
 
@@ -210,6 +216,23 @@ class Codec(Pretrained, CodecDefinition):
             raise ModelError(
                 f"model {self.name} has no light receiver: take the full one, or train one with `pylatent train light`"
             )
+
+    def _check_residuals(self, streams: Sequence[Bitstream]) -> None:
+        for number, stream in enumerate(streams):
+            if stream.residual is None:
+                continue
+            if not self.defines_pixels:
+                raise FormatError(
+                    f"picture {number} has a pixel residual, which needs pixels that are the same everywhere; those of "
+                    f"model {self.name} are not defined in integers"
+                )
+            check_section(stream.residual, stream.size)
+
+    def _with_residuals(self, streams: Sequence[Bitstream], pixels: Tensor) -> Tensor:
+        for number, stream in enumerate(streams):
+            if stream.residual is not None:
+                pixels[number] = decode_pixels(stream.residual, pixels[number].cpu())
+        return pixels
 
     def _for_coding(self, pictures: int, size: tuple[int, int]) -> AbstractContextManager[None]:
         """The threads of a walk. Without exact networks its result may depend on them: nothing may choose them then."""

@@ -26,11 +26,12 @@ VERSION = 1
 HASH_BYTES = 8
 MAX_SIDE = 1 << 20
 MAX_SECTIONS = 64
-INEXACT, PIXELS_CHECKED = 128, 256  # added to the number of sections
+INEXACT, PIXELS_CHECKED, RESIDUAL = 128, 256, 512  # added to the number of sections
 QUALITY_STEPS = 64
 MAX_QUALITY = 255
+MAX_ERROR = 127  # grey levels
 MAX_NAME = 64
-HEAD_BYTES = len(MAGIC) + 2 + MAX_NAME + HASH_BYTES + 5 * (4 + MAX_SECTIONS)  # at most, up to the sections' lengths
+HEAD_BYTES = len(MAGIC) + 2 + MAX_NAME + HASH_BYTES + 5 * (5 + MAX_SECTIONS)  # at most, up to the sections' lengths
 
 _VARINT_LIMIT = (1 << 32) - 1
 _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -46,6 +47,7 @@ class Bitstream:
     index_crc: CRC-32 chained over the table-index bytes of the sections in coding order.
     exact: whether the table indexes are the same on every machine; False for a model without exact networks.
     pixel_crc: CRC-32 of the decoded 8-bit pixels, row by row, red, green, blue; None where it is not stored.
+    residual: what the decoded pixels lack (pylatent.pixel_residual), None where nothing is added to them.
     """
 
     size: tuple[int, int]
@@ -54,6 +56,7 @@ class Bitstream:
     index_crc: int
     exact: bool = True
     pixel_crc: int | None = None
+    residual: bytes | None = None
 
     def __post_init__(self) -> None:
         for side, name in zip(self.size, ("height", "width"), strict=True):
@@ -65,21 +68,33 @@ class Bitstream:
                 raise ValueError(f"`quality` must be a multiple of 1/64 in (0, {MAX_QUALITY}], got {self.quality}")
         if not 1 <= len(self.sections) <= MAX_SECTIONS:
             raise ValueError(f"`sections` must hold 1..{MAX_SECTIONS} streams, got {len(self.sections)}")
-        for number, section in enumerate(self.sections):
+        for number, section in enumerate(self._all_sections):
             if len(section) > _VARINT_LIMIT:
                 raise ValueError(f"section {number} is longer than {_VARINT_LIMIT} bytes: {len(section)}")
+        if self.residual is not None and (not self.residual or self.residual[0] > MAX_ERROR):
+            raise ValueError(f"`residual` must begin with its bound, 0..{MAX_ERROR}, got {self.residual[:1].hex()!r}")
         for name, crc in (("index_crc", self.index_crc), ("pixel_crc", self.pixel_crc or 0)):
             if not 0 <= crc < 1 << 32:
                 raise ValueError(f"`{name}` must be an unsigned 32-bit number, got {crc}")
+
+    @property
+    def max_error(self) -> int | None:
+        """By how many grey levels a decoded pixel may be off at most, where there is a residual."""
+        return None if self.residual is None else self.residual[0]
+
+    @property
+    def _all_sections(self) -> tuple[bytes, ...]:
+        return self.sections if self.residual is None else (*self.sections, self.residual)
 
     def to_record(self, *, context: bytes = b"") -> bytes:
         """The record's bytes; `context` is what precedes it (a file's header): covered by the CRC, not stored."""
         steps = 0 if self.quality is None else int(self.quality * QUALITY_STEPS)
         checked = self.pixel_crc is not None
         count = len(self.sections) + (0 if self.exact else INEXACT) + (PIXELS_CHECKED if checked else 0)
-        numbers = (*self.size, steps, count, *map(len, self.sections))
+        count += 0 if self.residual is None else RESIDUAL
+        numbers = (*self.size, steps, count, *map(len, self._all_sections))
         crcs = b"".join(crc.to_bytes(4, "little") for crc in (self.index_crc, self.pixel_crc) if crc is not None)
-        body = b"".join((*map(varint, numbers), crcs, *self.sections))
+        body = b"".join((*map(varint, numbers), crcs, *self._all_sections))
         return body + zlib.crc32(body, zlib.crc32(context)).to_bytes(4, "little")
 
     @classmethod
@@ -258,7 +273,14 @@ def _read_record(cursor: Cursor, crc: int) -> Bitstream:
             f"byte {cursor.at - 4}: CRC mismatch: stored {stored:08x}, computed {found:08x}: damaged data"
         )
     quality = head.steps / QUALITY_STEPS if head.steps else None
-    return Bitstream(head.size, quality, sections, index_crc, head.exact, pixel_crc)
+    residual = sections[-1] if head.residual else None
+    if residual is not None:
+        sections = sections[:-1]
+        if not residual or residual[0] > MAX_ERROR:
+            raise FormatError(
+                f"byte {cursor.at - 4 - len(residual)}: a pixel residual must begin with its bound, 0..{MAX_ERROR}"
+            )
+    return Bitstream(head.size, quality, sections, index_crc, head.exact, pixel_crc, residual)
 
 
 class _Head(NamedTuple):
@@ -266,7 +288,8 @@ class _Head(NamedTuple):
     steps: int  # of the quality
     exact: bool
     pixels_checked: bool
-    lengths: list[int]  # of the sections
+    residual: bool
+    lengths: list[int]  # of the sections, a residual's the last
 
 
 def _read_head(cursor: Cursor) -> _Head:
@@ -275,11 +298,12 @@ def _read_head(cursor: Cursor) -> _Head:
     if steps > MAX_QUALITY * QUALITY_STEPS:
         raise FormatError(f"byte {cursor.at - 1}: the quality is {steps}/64, above the limit of {MAX_QUALITY}")
     field = cursor.varint("the number of sections")
-    count = field % INEXACT if field <= PIXELS_CHECKED + INEXACT + MAX_SECTIONS else field
+    count = field % INEXACT if field <= RESIDUAL + PIXELS_CHECKED + INEXACT + MAX_SECTIONS else field
     if not 1 <= count <= MAX_SECTIONS:
         raise FormatError(f"byte {cursor.at - 1}: {count} sections declared, 1..{MAX_SECTIONS} are allowed")
-    lengths = [cursor.varint(f"the length of section {number}") for number in range(count)]
-    return _Head(size, steps, not field & INEXACT, bool(field & PIXELS_CHECKED), lengths)
+    residual = bool(field & RESIDUAL)
+    lengths = [cursor.varint(f"the length of section {number}") for number in range(count + residual)]
+    return _Head(size, steps, not field & INEXACT, bool(field & PIXELS_CHECKED), residual, lengths)
 
 
 def _read_side(cursor: Cursor, what: str) -> int:

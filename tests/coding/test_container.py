@@ -31,6 +31,8 @@ def sealed(body: bytes, context: bytes = b"") -> bytes:
         Bitstream((3, 5), 2.5, (b"",) * 64, 7, exact=False),
         Bitstream((3, 5), 2.5, (b"z", b"y"), 7, pixel_crc=0),
         Bitstream((3, 5), 2.5, (b"z",) * 64, 7, exact=False, pixel_crc=0xFFFFFFFF),
+        Bitstream((3, 5), 2.5, (b"z", b"y"), 7, residual=b"\0"),
+        Bitstream((3, 5), None, (b"z",) * 64, 7, pixel_crc=3, residual=b"\x7f" + bytes(300)),
     ],
 )
 def test_what_is_written_is_read(stream):
@@ -47,6 +49,13 @@ def test_the_bytes_are_those_of_the_documentation():
     of_checked = bytes.fromhex("ac02 02 60 8202 02 01 01020304 05060708") + b"ABC"
     assert checked.to_record() == sealed(of_checked)
     assert record_length(checked.to_record() + b"more") == len(of_checked) + 4 == record_length(stream.to_record()) + 5
+    corrected = dataclasses.replace(checked, residual=b"\2RR")
+    of_corrected = bytes.fromhex("ac02 02 60 8206 02 01 03 01020304 05060708") + b"ABC\2RR"
+    assert corrected.to_record() == sealed(of_corrected)
+    assert record_length(corrected.to_record()) == len(of_corrected) + 4
+    for wrong in (bytes.fromhex("ac02 02 60 8206 02 01 00 01020304 05060708") + b"ABC", of_corrected[:-3] + b"\x80RR"):
+        with pytest.raises(FormatError, match=r"must begin with its bound, 0\.\.127"):
+            Bitstream.from_record(sealed(wrong))
     header = b"\xecLAT\r\n\x01\x03m-1HASHHASH"
     assert LatFile("m-1", b"HASHHASH", stream).to_bytes() == header + sealed(body, context=header)
 
@@ -116,7 +125,8 @@ def test_file_errors_say_what_and_where(data, message):
         ("01 01 00 8001 00000000", "0 sections declared"),
         ("01 01 00 c101 00000000", "65 sections declared"),
         ("01 01 00 8002 00000000", "0 sections declared"),
-        ("01 01 00 c103 00000000", "449 sections declared"),
+        ("01 01 00 c103 00000000", "65 sections declared"),
+        ("01 01 00 c107 00000000", "961 sections declared"),
         ("01 01 00 8103 00 00000000 000000", "truncated: the sections and CRC should end at byte 18"),
         ("01 01 00 02 01 ffffffff0f 00000000", "truncated: the sections and CRC should end at byte 4294967314"),
         ("01 01 00 01 00 00000000 ff", "byte 13: 1 trailing bytes"),
