@@ -39,6 +39,6 @@ def test_photographs_get_none(name):
 
 def test_a_size_that_is_asked_for_is_kept():
     pixels = torch.from_numpy(PICTURES["checkerboard 1"]).permute(2, 0, 1).contiguous()
-    data = pylatent.compress(pixels, target_bpp=0.9)
+    data = pylatent.compress(pixels, target_bpp=0.3)
     assert LatFile.from_bytes(data).stream.residual is None
-    assert 8 * len(data) <= 0.9 * pixels[0].numel()
+    assert 8 * len(data) <= 0.3 * pixels[0].numel()
