@@ -32,7 +32,7 @@ class LatentMatching(nn.Module):
 
     width: channels of phi. inner: of what is matched, aligned and fused; `channels`, the default, is as published. With
     fewer, a 1x1 convolution makes them of y and of the references, and another, which starts at zero, makes what is
-    then *added* to y: so few channels do not hold y itself. The alignment takes most of the time, which falls with the
+    then *added* to y, from y_a + y_m - y: so few channels do not hold y itself. The alignment takes most of the time, which falls with the
     square of `inner`.
     """
 
@@ -78,6 +78,8 @@ class LatentMatching(nn.Module):
         )
         repeated = own.repeat_interleave(count, 0)
         aligned = self.align(repeated, matched)
+        if self.widen is not None:  # what is added to y starts from what the reference has and y has not
+            aligned = aligned + (matched - repeated)
         scores = self.score(torch.cat([repeated, aligned], 1)).unflatten(0, (-1, count))
         fused = (scores.softmax(1) * aligned.unflatten(0, (-1, count))).sum(1)
         fused = fused + self.fuse(fused)
