@@ -32,8 +32,8 @@ class LatentMatching(nn.Module):
 
     width: channels of phi. inner: of what is matched, aligned and fused; `channels`, the default, is as published. With
     fewer, a 1x1 convolution makes them of y and of the references, and another, which starts at zero, makes what is
-    then *added* to y, from y_a + y_m - y: so few channels do not hold y itself. The alignment takes most of the time, which falls with the
-    square of `inner`.
+    then *added* to y, from y_a + y_m - y: so few channels do not hold y itself. The alignment takes most of the time,
+    which falls with the square of `inner`.
     """
 
     def __init__(self, channels: int, width: int = 256, *, inner: int | None = None, temperature: float = 0.07) -> None:
