@@ -265,6 +265,8 @@ class PerceptualTrainer:
             codec.update()
         if self.start.defines_pixels and isinstance(codec, Chain):
             codec.calibrate(picture[None].float() / 255 for picture in load_images(photos, self.recipe.crop))
+            if self.recipe.receiver_only:  # files stay as they are, to the last byte
+                codec.load_analysis_state(self.start.analysis_state())
         return codec
 
     def _log(self, validate: Callable[[Codec], dict[str, Any]] | None) -> None:

@@ -154,6 +154,9 @@ def test_an_integer_synthesis_is_made_anew(photos, tmp_path):
     run.run(photos)
     finished = run.finished(photos)
     assert finished.defines_pixels
+    before, after = codec.analysis_state(), finished.analysis_state()
+    assert before.keys() == after.keys() != set()
+    assert all(torch.equal(before[name], after[name]) for name in before)
     x = picture(80, 96)
     assert finished.compress(x, 1) == codec.compress(x, 1)
     latents = finished.as_coded(finished.analyze(x, 1))
