@@ -126,8 +126,8 @@ def analysis_scales(network: nn.Sequential, name: str, ranges: list[Range], *, p
     scales = []
     for layer, given, made in zip(layers, activations, activations[1:], strict=False):
         integers = integer_layer(layer.name, layer, given, made)
-        # Weights follow from the multiplier: one that is not rounded down keeps them within the bounds of their sums.
-        multiplier = (integers.multiplier.long() + 1).clamp_max(2**31 - 1).to(torch.int32)
+        # Weights follow from the multiplier and are rounded anew: a little more of it keeps them in bounds.
+        multiplier = (integers.multiplier.double() * (1 + 2**-11)).ceil().add(1).clamp_max(2**31 - 1).to(torch.int32)
         scales.append(LayerScales(integers.units, multiplier, made.lowest, made.highest))
     results = (activations[-1].unit / activations[-1].range).float()
     scales.append(LayerScales(results, torch.zeros(0, dtype=torch.int32), 0, 0))

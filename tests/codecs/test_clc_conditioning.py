@@ -49,7 +49,7 @@ def test_round_trips(base, size):
     assert streams[0].sections[-1] != plain.sections[-1]
     if base != "hyperprior":  # whose symbols lie many deviations out, where estimates are not files
         bits = float(codec.quantize(latents, nearest, exact=True).bits[0])
-        assert abs(8 * len(streams[0].sections[-1]) - bits) < 0.1 * bits + 100
+        assert abs(8 * len(streams[0].sections[-1]) - bits) < 0.25 * bits + 100
 
 
 @torch.no_grad()

@@ -25,6 +25,11 @@ def features(seed=0, **options):
     return Features("mine-1", backbone(seed), **{"side": 40, **options})
 
 
+@pytest.fixture
+def clusters():
+    return extra("sklearn")
+
+
 @pytest.fixture(scope="module")
 def codec():
     return make_residual()
@@ -60,7 +65,7 @@ def test_what_a_backbone_sees():
 
 
 @torch.no_grad()
-def test_a_backbone_of_ones_own(codec, folder, tmp_path):
+def test_a_backbone_of_ones_own(clusters, codec, folder, tmp_path):
     out = tmp_path / "a-1.dictionary"
     build_dictionary(codec, folder, out, Build("a-1", entries=3, crop=64), features=features())
     made = Dictionary.load(out)
@@ -85,7 +90,7 @@ def test_a_backbone_of_ones_own(codec, folder, tmp_path):
         CLC.around(codec, own, references=1).attach(own, features())
 
 
-def test_without_timm(codec, folder, tmp_path, monkeypatch, capsys):
+def test_without_timm(clusters, codec, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModelError, match=r"features timm:resnet50 need timm: pip install 'pylatent\[tasks\]'"):
         timm_features("resnet50")
