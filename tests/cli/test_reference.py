@@ -78,7 +78,8 @@ def test_completion(tmp_path):
     pylatent = Path(sys.executable).with_name("pylatent")
     environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{pylatent.parent}:{os.environ['PATH']}"}
     run = functools.partial(subprocess.run, env=environment, capture_output=True, text=True, check=True)
-    assert "bash completion installed" in run([pylatent, "--install-completion", "bash"]).stdout
+    # "; true": the shell is looked for among the parents, and bash would become what it ends with
+    assert "bash completion installed" in run(["bash", "-c", "pylatent --install-completion bash; true"]).stdout
     asked = "COMP_WORDS=(pylatent {}); COMP_CWORD={}; _pylatent_completion pylatent; echo ${{COMPREPLY[@]}}"
     for words, place, expected in (("comp", 1, "compress compare"), ("compress --target-b", 2, "--target-bpp")):
         script = f"source {tmp_path}/.bash_completions/pylatent.sh; {asked.format(words, place)}"
