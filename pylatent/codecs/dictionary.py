@@ -132,8 +132,12 @@ class Dictionary:
 
         One product with all features: in so many dimensions a ball tree looks at nearly all of them, too.
         """
-        distances = self.features.square().sum(1) - 2 * query @ self.features.T
+        distances = torch.addmm(self._squares, query, self.features.T, alpha=-2)
         return distances.topk(count, largest=False).indices
+
+    @cached_property
+    def _squares(self) -> Tensor:
+        return self.features.square().sum(1)
 
     def entries(self, numbers: Tensor) -> Tensor:
         """(B, M) numbers from 0 to K - 1 -> their latents (B, M, C, h, w), float32, on the CPU."""
@@ -180,8 +184,14 @@ def read_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def pooled(maps: Tensor) -> Tensor:
-    """Maxima of each channel over grids of 1, 2 and 4 cells a side: (B, C, h, w) -> (B, 21 C), any size from 1x1."""
-    return torch.cat([F.adaptive_max_pool2d(maps, grid).flatten(1) for grid in GRIDS], 1)
+    """Maxima of each channel over grids of 1, 2 and 4 cells a side: (B, C, h, w) -> (B, 21 C), any size from 1x1.
+
+    A cell of a coarser grid is four of the finer one, at sizes that 4 does not divide, too, where cells overlap.
+    """
+    layers = [F.adaptive_max_pool2d(maps, GRIDS[-1])]
+    while len(layers) < len(GRIDS):
+        layers.insert(0, F.max_pool2d(layers[0], 2))
+    return torch.cat([layer.flatten(1) for layer in layers], 1)
 
 
 def stored(y: Tensor, *, half: bool = False) -> tuple[Tensor, Tensor]:

@@ -7,13 +7,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small_codec import make_codec, make_context, make_residual, picture
 from small_dictionary import make_clc, make_dictionary
 
 from pylatent import cli, zoo
 from pylatent.codecs import CLC, TCM, Dictionary, references
 from pylatent.codecs.clc import PUBLISHED
-from pylatent.codecs.dictionary import pooled
+from pylatent.codecs.dictionary import GRIDS, pooled
 from pylatent.codecs.model_file import load_codec, save_codec
 from pylatent.codecs.rounding import nearest
 from pylatent.coding.container import Bitstream, LatFile
@@ -51,6 +52,13 @@ def codec():
 
 def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a.levels, b.levels, strict=True))
+
+
+def test_pooled_cells_are_those_of_each_grid() -> None:
+    for height, width in ((1, 1), (3, 5), (2, 9), (17, 31)):
+        maps = torch.randn(2, 3, height, width)
+        each = [F.adaptive_max_pool2d(maps, grid).flatten(1) for grid in GRIDS]
+        assert torch.equal(pooled(maps), torch.cat(each, 1))
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
