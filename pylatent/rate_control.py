@@ -1,4 +1,5 @@
-"""Finding the file of a wanted size or PSNR: by secant steps over the quality, refined ones beyond it over lambda."""
+"""Finding the file of a wanted size or PSNR: by secant steps over the quality, refined ones beyond it over lambda, and
+with a pixel residual where these do not reach it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import torch
 from pylatent.coding.container import QUALITY_STEPS, Bitstream, LatFile
 from pylatent.errors import TargetWarning
 from pylatent.evaluation.distortion import psnr
+from pylatent.residual_control import reach_bpp, reach_psnr
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
@@ -33,19 +35,25 @@ def search_target(
 ) -> bytes:
     """The file of pixels (1, 3, H, W) that comes closest to the one target that is given; TargetWarning if that is far.
 
-    With a plan, qualities beyond the model's range stand for lambdas.
+    With a plan, qualities beyond the model's range stand for lambdas. Where these end, too, a codec whose pixels are
+    defined gets a pixel residual.
     """
-    files: dict[float, bytes] = {}
+    streams: dict[float, Bitstream] = {}
     measured: dict[float, float] = {}
     original = x[0].mul(255).round().byte().cpu()
 
+    def to_bytes(stream: Bitstream) -> bytes:
+        return LatFile(codec.name, model_hash, stream).to_bytes()
+
+    def bpp_of(stream: Bitstream) -> float:
+        return 8 * len(to_bytes(stream)) / (x.shape[-2] * x.shape[-1])
+
     def measure(quality: float, plan: Plan | None = None) -> float:
-        stream = codec.compress(x, quality)[0] if plan is None else _beyond(plan, codec, x, quality)
-        files[quality] = LatFile(codec.name, model_hash, stream).to_bytes()
+        streams[quality] = codec.compress(x, quality)[0] if plan is None else _beyond(plan, codec, x, quality)
         if target_psnr is not None:
-            measured[quality] = psnr(original, codec.decompress([stream])[0].cpu())
+            measured[quality] = psnr(original, codec.decompress([streams[quality]])[0].cpu())
             return measured[quality]
-        measured[quality] = 8 * len(files[quality]) / (x.shape[-2] * x.shape[-1])
+        measured[quality] = bpp_of(streams[quality])
         return math.log(measured[quality])  # nearly linear in the quality
 
     at_most = target_bpp is not None
@@ -59,10 +67,18 @@ def search_target(
         end = codec.qualities[at_most]
     if plan is not None:
         slope = _LOG_BPP_PER_QUALITY if at_most else _PSNR_PER_QUALITY
-        files.clear()
+        streams.clear()
         measured.clear()
         chosen = find_near(lambda q: measure(q, plan), goal, chosen, slope, at_most=at_most, tolerance=2 * tolerance)
-    got = measured[chosen]
+    got, stream = measured[chosen], streams[chosen]
+    if codec.defines_pixels and chosen >= (codec.qualities or (0, 0))[1] and got < (0.98 if at_most else 1) * wanted:
+        near = wanted < 2 * got if at_most else wanted < got + 4
+        bases = [stream] if near or plan is not None else [stream, codec.compress(x, codec.default_quality)[0]]
+        if target_psnr is not None:
+            return to_bytes(reach_psnr(bases, codec, original, wanted, bpp_of).stream)
+        found = reach_bpp(bases, codec, original, wanted, bpp_of)
+        if found is not None and found.psnr > psnr(original, codec.decompress([stream])[0].cpu()):
+            return to_bytes(found.stream)
     wrong_side = got > wanted if at_most else got < wanted
     far = got < 0.98 * wanted if at_most else got > wanted + 0.1
     if wrong_side or (far and (plan is not None or chosen == end)):
@@ -71,7 +87,7 @@ def search_target(
         if plan is not None:
             best = f"refinement under the lambda of quality {chosen:g}, the nearest tried,"
         warnings.warn(f"{wish} is out of reach for this picture: {best} gives {got:.4g}", TargetWarning, stacklevel=3)
-    return files[chosen]
+    return to_bytes(stream)
 
 
 def _beyond(plan: Plan, codec: Codec, x: torch.Tensor, quality: float) -> Bitstream:

@@ -1,0 +1,92 @@
+"""Targets beyond a model's qualities: the search over bounds, and files that reach them by a residual."""
+
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_codec import make_codec, make_residual, picture
+
+import pylatent
+from pylatent.coding.container import LatFile
+from pylatent.errors import TargetWarning
+from pylatent.pixel_residual import encode_pixels
+from pylatent.residual_control import find_bound
+
+PHOTO = picture(40, 56, seed=3)[0].mul(255).round().byte()
+CURVES = {
+    "a decibel or bit per octave": lambda e: 50 - 5 * math.log2(2 * e + 1),
+    "flat where the base decides": lambda e: 34 + 20 / (2 * e + 1),
+    "lossless is infinite": lambda e: math.inf if e == 0 else 55 - 6 * math.log2(2 * e + 1),
+    "steps": lambda e: 40 - e // 3,
+}
+
+
+@pytest.fixture(scope="module")
+def codec():
+    codec = make_residual()
+    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
+    return codec
+
+
+def psnr_of(data, codec):
+    shown = torch.from_numpy(np.array(pylatent.decompress(data, model=codec))).permute(2, 0, 1)
+    return pylatent.evaluation.psnr(PHOTO, shown)
+
+
+@pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES)
+@pytest.mark.parametrize("at_most", [True, False])
+@pytest.mark.parametrize("target", [0.0, 21.3, 34.01, 36.0, 44.0, 99.0])
+@pytest.mark.parametrize("first", [0, 3, 127])
+def test_against_exhaustive_search(curve, at_most, target, first):
+    asked = []
+
+    def measure(bound):
+        asked.append(bound)
+        return curve(bound)
+
+    found = find_bound(measure, target, first, 5.0, at_most=at_most)
+    wanted = [curve(e) for e in range(128) if (curve(e) <= target if at_most else curve(e) >= target)]
+    if not wanted:
+        assert found is None
+    else:
+        assert curve(found) == (max(wanted) if at_most else min(wanted))
+    assert len(asked) == len(set(asked)) <= 12
+
+
+@pytest.mark.parametrize("wanted", [38.0, 46.0])
+def test_psnr_beyond_the_qualities_is_reached_by_the_coarsest_residual(codec, wanted):
+    assert psnr_of(pylatent.compress(PHOTO, model=codec, quality=codec.qualities[1]), codec) < wanted
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TargetWarning)
+        data = pylatent.compress(PHOTO, model=codec, target_psnr=wanted, verify=True)
+    stream = LatFile.from_bytes(data).stream
+    assert stream.quality in (codec.qualities[1], codec.default_quality)
+    assert psnr_of(data, codec) >= wanted
+    hat = codec.decompress_bytes([replace(stream, residual=None, pixel_crc=None)])[0]
+    coarser = encode_pixels(PHOTO, hat, stream.max_error + 1)[1]
+    assert pylatent.evaluation.psnr(PHOTO, coarser) < wanted
+
+
+def test_bits_beyond_the_qualities_are_spent_on_a_residual(codec):
+    best = pylatent.compress(PHOTO, model=codec, quality=codec.qualities[1])
+    wanted = 8 * (len(best) + 700) / PHOTO[0].numel()
+    data = pylatent.compress(PHOTO, model=codec, target_bpp=wanted)
+    assert LatFile.from_bytes(data).stream.max_error is not None
+    assert 8 * len(data) / PHOTO[0].numel() <= wanted
+    assert psnr_of(data, codec) > psnr_of(best, codec)
+
+
+def test_bits_that_no_residual_fits_into_give_the_highest_quality(codec):
+    best = pylatent.compress(PHOTO, model=codec, quality=codec.qualities[1])
+    wanted = 8 * (len(best) + 20) / PHOTO[0].numel()
+    with pytest.warns(TargetWarning, match="out of reach"):
+        assert pylatent.compress(PHOTO, model=codec, target_bpp=wanted) == best
+
+
+def test_a_codec_of_float_pixels_says_what_it_reaches():
+    with pytest.warns(TargetWarning, match="60 dB is out of reach for this picture"):
+        data = pylatent.compress(PHOTO, model=make_codec(), target_psnr=60)
+    assert LatFile.from_bytes(data).stream.residual is None
