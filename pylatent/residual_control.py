@@ -1,4 +1,4 @@
-"""Targets beyond a model's qualities: the pixel residual of the right bound on top of what it decodes."""
+"""Targets beyond a model's qualities: the pixel residual of the right steps on top of what it decodes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # What twice the step costs, as first guesses of the search.
 _DB_PER_OCTAVE, _BPP_PER_OCTAVE = 5.0, 1.8
 _FIRST_BOUND = 3
+_BOUNDED = 2  # errors up to which values are bounded; after 2 with the bound comes 2 without, then 3 without
 
 
 class Found(NamedTuple):
@@ -64,17 +65,18 @@ def _searched(
         hat = codec.decompress_bytes([replace(base, residual=None)])[0].cpu()
         tried: dict[int, Found] = {}
 
-        def measure(bound: int, base: Bitstream = base, hat: Tensor = hat, tried: dict[int, Found] = tried) -> float:
-            section, shown = encode_pixels(original, hat, bound)
+        def measure(place: int, base: Bitstream = base, hat: Tensor = hat, tried: dict[int, Found] = tried) -> float:
+            bounded = place <= _BOUNDED
+            section, shown = encode_pixels(original, hat, place if bounded else place - 1, bounded=bounded)
             stream = replace(base, residual=section)
-            tried[bound] = Found(stream, bpp_of(stream), psnr(original, shown))
-            return tried[bound].bpp if by_size else tried[bound].psnr
+            tried[place] = Found(stream, bpp_of(stream), psnr(original, shown))
+            return tried[place].bpp if by_size else tried[place].psnr
 
         slope = _BPP_PER_OCTAVE if by_size else _DB_PER_OCTAVE
-        bound = find_bound(measure, wanted, first, slope, at_most=by_size)
-        if bound is not None:
-            results.append(tried[bound])
-            first = bound
+        place = find_bound(measure, wanted, first, slope, at_most=by_size)
+        if place is not None:
+            results.append(tried[place])
+            first = place
     return results
 
 

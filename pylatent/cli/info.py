@@ -108,7 +108,8 @@ def _text(facts: dict[str, Any]) -> str:
     if "check" in facts:
         lines.append(f"  check     {facts['check']}")
     lines += [f"  part {part['section'] + 1:<2} {amount(part['bytes'])}" for part in facts["sections"]]
-    if facts["max_error"] is not None:
-        bound = f"at most {facts['max_error']} grey levels off" if facts["max_error"] else "lossless"
+    if facts["residual_bytes"] is not None:
+        error = facts["max_error"]
+        bound = "no bound" if error is None else f"at most {error} grey levels off" if error else "lossless"
         lines.append(f"  residual{amount(facts['residual_bytes'])}, {bound}")
     return "\n".join([*lines, f"  header  {amount(facts['overhead_bytes'])}"])

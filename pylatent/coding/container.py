@@ -30,10 +30,12 @@ INEXACT, PIXELS_CHECKED, RESIDUAL = 128, 256, 512  # added to the number of sect
 QUALITY_STEPS = 64
 MAX_QUALITY = 255
 MAX_ERROR = 127  # grey levels
+UNBOUNDED = 128  # added to the error of a residual that is no bound, but gives its steps
 MAX_NAME = 64
 HEAD_BYTES = len(MAGIC) + 2 + MAX_NAME + HASH_BYTES + 5 * (5 + MAX_SECTIONS)  # at most, up to the sections' lengths
 
 _VARINT_LIMIT = (1 << 32) - 1
+_RESIDUAL_HEAD = f"its bound, 0..{MAX_ERROR}, or {UNBOUNDED} more than 1..{MAX_ERROR}"
 _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -71,16 +73,16 @@ class Bitstream:
         for number, section in enumerate(self._all_sections):
             if len(section) > _VARINT_LIMIT:
                 raise ValueError(f"section {number} is longer than {_VARINT_LIMIT} bytes: {len(section)}")
-        if self.residual is not None and (not self.residual or self.residual[0] > MAX_ERROR):
-            raise ValueError(f"`residual` must begin with its bound, 0..{MAX_ERROR}, got {self.residual[:1].hex()!r}")
+        if self.residual is not None and not _begins_residual(self.residual):
+            raise ValueError(f"`residual` must begin with {_RESIDUAL_HEAD}, got {self.residual[:1].hex()!r}")
         for name, crc in (("index_crc", self.index_crc), ("pixel_crc", self.pixel_crc or 0)):
             if not 0 <= crc < 1 << 32:
                 raise ValueError(f"`{name}` must be an unsigned 32-bit number, got {crc}")
 
     @property
     def max_error(self) -> int | None:
-        """By how many grey levels a decoded pixel may be off at most, where there is a residual."""
-        return None if self.residual is None else self.residual[0]
+        """By how many grey levels a decoded pixel may be off at most, where there is a residual with a bound."""
+        return None if self.residual is None or self.residual[0] >= UNBOUNDED else self.residual[0]
 
     @property
     def _all_sections(self) -> tuple[bytes, ...]:
@@ -276,11 +278,15 @@ def _read_record(cursor: Cursor, crc: int) -> Bitstream:
     residual = sections[-1] if head.residual else None
     if residual is not None:
         sections = sections[:-1]
-        if not residual or residual[0] > MAX_ERROR:
+        if not _begins_residual(residual):
             raise FormatError(
-                f"byte {cursor.at - 4 - len(residual)}: a pixel residual must begin with its bound, 0..{MAX_ERROR}"
+                f"byte {cursor.at - 4 - len(residual)}: a pixel residual must begin with {_RESIDUAL_HEAD}"
             )
     return Bitstream(head.size, quality, sections, index_crc, head.exact, pixel_crc, residual)
+
+
+def _begins_residual(section: bytes) -> bool:
+    return bool(section) and section[0] != UNBOUNDED
 
 
 class _Head(NamedTuple):
