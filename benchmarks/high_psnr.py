@@ -63,7 +63,7 @@ def measure(path: Path, wanted: float) -> dict[str, Any]:
     started = time.process_time()
     reached = psnr(picture, pylatent.decompress(data))
     row = {"picture": path.stem, "target": wanted, "psnr": reached, "quality": stream.quality}
-    row |= {"max_error": stream.max_error, "bpp": 8 * len(data) / pixels}
+    row |= {"residual": stream.residual is not None, "bpp": 8 * len(data) / pixels}
     row |= {"seconds": seconds, "seconds_decoding": time.process_time() - started}
     for name, (kind, options) in PEERS.items():
         size = smallest(picture, kind, options, reached)
@@ -75,7 +75,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each target: how many pictures need a residual, their bits per pixel, and bits of peers for those of ours."""
     out = []
     for wanted in TARGETS:
-        some = [row for row in rows if row["target"] == wanted and row["max_error"] is not None]
+        some = [row for row in rows if row["target"] == wanted and row["residual"]]
         found: dict[str, Any] = {"target": wanted, "pictures": len(some)}
         for key in ("psnr", "bpp", "seconds", "seconds_decoding"):
             found[key] = sum(row[key] for row in some) / max(1, len(some))
