@@ -44,7 +44,10 @@ def compress(
     target_bpp: Annotated[
         float | None, typer.Option(help="At most so many bits per pixel, by search over the quality.")
     ] = None,
-    target_psnr: Annotated[float | None, typer.Option(help="At least so many dB, by search over the quality, and beyond it with a residual.")] = None,
+    target_psnr: Annotated[
+        float | None,
+        typer.Option(help="At least so many dB, by search over the quality, and beyond it with a residual."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="A target that cannot be reached is an error, and writes nothing.")
     ] = False,
