@@ -250,7 +250,7 @@ def integer_convolutions() -> None:
         ExactNetwork(layers)(draw(2, 40, height, width).cuda())
     codec = pylatent.load("default-2").cuda()
     for shape in ((2, 256, 3, 5), (1, 256, 20, 33)):
-        for network in (codec._ready().synthesis, codec.light.synthesis):
+        for network in (codec._ready().synthesis, codec.receivers["light"].synthesis):
             network(torch.randn(shape, device="cuda"), [4.0] * shape[0])
 
 

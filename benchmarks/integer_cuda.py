@@ -33,13 +33,12 @@ def hyper_synthesis(rounds: int) -> list[dict[str, Any]]:
 
 
 def synthesis(rounds: int) -> list[dict[str, Any]]:
-    """Both receivers, and the float networks that they stand for."""
+    """All receivers, and the float networks that they stand for."""
     codec = pylatent.load(MODEL).cuda()
     quality = codec._quality_tensor((4.0,), codec.device)
     y_hat = torch.randint(-8, 9, (1, *codec.level_shapes((1088, 1920))[0])).float().cuda()
     networks = {"full": codec._ready().synthesis}
-    if codec.light is not None:
-        networks["light"] = codec.light.synthesis
+    networks |= {name: each.synthesis for name, each in codec.receivers.items()}
     rows = []
     for name, network in networks.items():
         if network is None:

@@ -23,7 +23,7 @@ class Header:
 
     name: versioned, such as "default-1". architecture: class name. config: its arguments. hash: the fingerprint in hex,
     whose first 16 digits are in every file coded with the model. card: data, training, licence, results. light: the
-    fingerprint of the light receiver, which files do not depend on; empty if there is none.
+    fingerprint of the receivers beside the full one, which files do not depend on; empty if there is none.
     """
 
     name: str

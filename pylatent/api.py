@@ -23,7 +23,8 @@ from pylatent.verify import verified
 from pylatent.zoo import load
 
 if TYPE_CHECKING:
-    from pylatent.codecs.base import Codec, Receiver
+    from pylatent._receivers import Receiver
+    from pylatent.codecs.base import Codec
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -143,7 +144,9 @@ def decompress(
 
     model: a name, the path of a model file, or a codec from `load`; by default the installed one that the file names.
     device, threads: as for `compress`.
-    receiver: "light" for a preview, sooner and less exact, by models that have a light receiver; ModelError for others.
+    receiver: "light" for a preview, sooner and less exact; "perceptual" for a picture that looks sharper and
+        differs more from the original; by models that have such a receiver, ModelError for others. Neither shows a
+        pixel residual.
 
     Raises FormatError for damaged bytes, ModelError for a model that is not installed, MismatchError for another model
     than the writer's or one that computes something else (other pixels, too, where the file has their checksum),

@@ -4,8 +4,8 @@
 
 Written to data/golden/MODEL: per case NAME.lat and, for the small ones, NAME.png (the 8-bit pixels), and latents.json
 (SHA-256 of the quantised latents, which every machine computes exactly). Where pixels are defined in integers, too,
-pixels.json holds their SHA-256, and light.json that of the light receiver's where there is one. Those of a released
-model are never made anew.
+pixels.json holds their SHA-256, and light.json and perceptual.json, where there is such a receiver, of what that shows.
+Those of a released model are never made anew.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from pylatent import api, images, zoo
+from pylatent._receivers import Receiver
 from pylatent.codecs.latents import Latents
 from pylatent.coding.container import LatFile
 
@@ -58,11 +59,11 @@ def decode(path: Path) -> tuple[str, torch.Tensor]:
         return digest(latents), codec.decompress_bytes([file.stream])[0]
 
 
-def digest_of_light(path: Path) -> str:
-    """SHA-256 of a golden file's pixels as the light receiver shows them."""
+def digest_by(receiver: Receiver, path: Path) -> str:
+    """SHA-256 of a golden file's pixels as a receiver shows them."""
     file = LatFile.read(path)
     codec = zoo.find(file.model, file.model_hash)
-    return digest_of_pixels(codec.decompress_bytes([file.stream], receiver="light")[0])
+    return digest_of_pixels(codec.decompress_bytes([file.stream], receiver=receiver)[0])
 
 
 def main() -> None:
@@ -91,9 +92,9 @@ def main() -> None:
     shown[photo.stem] = digest_of_pixels(pixels)
     if codec.defines_pixels:
         (folder / "pixels.json").write_text(json.dumps(shown, indent=1) + "\n")
-    if codec.light is not None:
-        light = {path.stem: digest_of_light(path) for path in sorted(folder.glob("*.lat"))}
-        (folder / "light.json").write_text(json.dumps(light, indent=1) + "\n")
+    for receiver in codec.receivers:
+        digests_by = {path.stem: digest_by(receiver, path) for path in sorted(folder.glob("*.lat"))}
+        (folder / f"{receiver}.json").write_text(json.dumps(digests_by, indent=1) + "\n")
     (folder / "latents.json").write_text(json.dumps(digests, indent=1) + "\n")
     print(f"{folder}: {len(digests)} files, {sum(path.stat().st_size for path in folder.iterdir())} bytes")
 

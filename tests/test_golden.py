@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from make_golden import GOLDEN, decode, digest_of_light, digest_of_pixels
+from make_golden import GOLDEN, decode, digest_by, digest_of_pixels
 
 from pylatent import images
 
@@ -33,4 +33,4 @@ def test_latents_are_exactly_those_that_were_written(path):
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "default-2").glob("*.lat")), ids=lambda path: path.stem)
 def test_previews_are_exactly_those_that_were_shown(path):
-    assert digest_of_light(path) == json.loads((path.parent / "light.json").read_text())[path.stem]
+    assert digest_by("light", path) == json.loads((path.parent / "light.json").read_text())[path.stem]

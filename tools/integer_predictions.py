@@ -105,8 +105,7 @@ def table() -> list[str]:
     """In Markdown."""
     tables = pylatent.load("default-2")._ready()
     assert tables.synthesis is not None
-    light = pylatent.load("default-2").light
-    assert light is not None
+    light = pylatent.load("default-2").receivers["light"]
     wanted = {
         "exact layer 5x5, 192 to 64": convolution(3, 17, 30, 192, 64, [(5, 5)]),
         "h_s of default-2": exact_network(tables.networks["h_s"].layers, 17, 30),

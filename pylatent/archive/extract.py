@@ -17,7 +17,7 @@ from pylatent.coding.container import LatFile
 from pylatent.errors import FormatError, MismatchError
 
 if TYPE_CHECKING:
-    from pylatent.codecs.base import Receiver
+    from pylatent._receivers import Receiver
 
 
 def chosen(archive: Archive, keys: Sequence[str]) -> Iterator[Record | Failure]:

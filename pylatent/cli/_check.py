@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pylatent._quality import check_quality
+from pylatent._receivers import RECEIVERS, Receiver
 from pylatent.cli._inputs import STREAM
 from pylatent.cli._report import misused
 
@@ -53,6 +54,16 @@ def check_name(name: str) -> None:
         check_model_name(name)
     except ValueError as error:
         raise misused(str(error)) from None
+
+
+def receiver_of(name: str | None, fast: bool) -> Receiver:
+    """The receiver that --receiver and --fast mean together; ends the command where they mean none."""
+    if fast and name not in (None, "light"):
+        raise misused(f"--fast means --receiver light, and --receiver says {name}: leave one of them out")
+    for known in RECEIVERS:
+        if known == (name or ("light" if fast else "full")):
+            return known
+    raise misused(f"--receiver must be {', '.join(RECEIVERS[:-1])} or {RECEIVERS[-1]}, got {name}")
 
 
 def check_metrics(names: Sequence[str], known: Sequence[str]) -> None:

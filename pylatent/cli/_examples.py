@@ -21,6 +21,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pylatent decompress photo.lat                        photo.png beside it",
         "pylatent decompress coded/ -o decoded/ --format webp --skip-existing",
         "pylatent decompress coded/ -o previews/ --fast",
+        "pylatent decompress photo.lat --receiver perceptual",
     ),
     "compare": ("pylatent compare photo.png -o report.html",),
     "info": ("pylatent info photo.lat", "pylatent info --json coded/", "pylatent info --check photo.lat"),
@@ -43,7 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train clc": ("pylatent train clc photos/ --model mine-1 --dictionary references-1.dictionary --name clc-1",),
     "train perceptual": (
         "pylatent train perceptual photos/ --model mine-1 -o runs/p --name mine-p-1",
-        "pylatent train perceptual photos/ -o runs/p --name mine-p-1 --receiver-only --qualities 1,3,5",
+        "pylatent train perceptual photos/ -o runs/p --model mine-2 --receiver-only --qualities 1,3,5",
     ),
     "train light": ("pylatent train light photos/ --model mine-2",),
     "archive create": (

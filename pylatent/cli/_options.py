@@ -41,12 +41,15 @@ Qualities = Annotated[
     list[float] | None,
     typer.Option("--quality", "-q", help="A quality; repeat for more; a spread over the model's by default."),
 ]
-Fast = Annotated[
-    bool,
+ReceiverName = Annotated[
+    str | None,
     typer.Option(
-        "--fast", help="A preview by the model's light receiver: several times as fast, less exact, without residual."
+        "--receiver",
+        help="full (default), light (a preview, several times as fast, less exact) or perceptual (looks sharper, "
+        "differs more from the original). The last two show no residual.",
     ),
 ]
+Fast = Annotated[bool, typer.Option("--fast", help="The same as --receiver light.")]
 Metrics = Annotated[
     list[str] | None,
     typer.Option("--metric", help="Measure this, too: lpips-vgg, lpips-alex (seconds a picture); repeat for more."),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent._files import write_bytes
-from pylatent.cli._options import Fast, Force, Quiet, SkipExisting
+from pylatent.cli._check import receiver_of
+from pylatent.cli._options import Fast, Force, Quiet, ReceiverName, SkipExisting
 from pylatent.cli._progress import progress
 from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported, misused
 
@@ -28,6 +29,7 @@ def extract(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path("."),
     format: Format = "lat",
     recover: Recover = False,
+    receiver: ReceiverName = None,
     fast: Fast = False,
     force: Force = False,
     skip_existing: SkipExisting = False,
@@ -41,13 +43,15 @@ def extract(
         if force and skip_existing:
             raise misused("--force and --skip-existing contradict each other")
         suffix = f".{format.lower().lstrip('.')}"
-        if fast and suffix == ".lat":
-            raise misused("--fast is for pictures: name their --format, or leave it out")
+        shown_by = receiver_of(receiver, fast)
+        if shown_by != "full" and suffix == ".lat":
+            option = "--fast" if fast else "--receiver"
+            raise misused(f"{option} is for pictures: name their --format, or leave it out")
         from pylatent.archive import Archive, Record
         from pylatent.archive.extract import chosen, converter, everything, model_of
 
         archive = Archive(path, failures=[])  # shards that cannot be opened are reported below
-        to_bytes = converter(suffix, *model_of(archive.path), receiver="light" if fast else "full")
+        to_bytes = converter(suffix, *model_of(archive.path), receiver=shown_by)
         done = failed = skipped = 0
         with progress("extracting", quiet=quiet, unit="images") as show:
             for item in chosen(archive, keys) if keys else everything(archive.path, recover=recover):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
-from pylatent.cli._check import check_device, check_jobs, check_model, check_terminal
+from pylatent.cli._check import check_device, check_jobs, check_model, check_terminal, receiver_of
 from pylatent.cli._inputs import CODED, STREAM, read_source
-from pylatent.cli._options import Device, Fast, Force, Jobs, Quiet, SkipExisting, Threads
+from pylatent.cli._options import Device, Fast, Force, Jobs, Quiet, ReceiverName, SkipExisting, Threads
 from pylatent.cli._plan import Job, plan
 from pylatent.cli._report import bytes_text, failures_reported, misused
 
 if TYPE_CHECKING:
-    from pylatent.codecs.base import Receiver
+    from pylatent._receivers import Receiver
 
 
 def decompress(
@@ -36,6 +36,7 @@ def decompress(
             "--model", "-m", help="Name or file of the model; by default the installed one that a file names."
         ),
     ] = None,
+    receiver: ReceiverName = None,
     fast: Fast = False,
     device: Device = "cpu",
     threads: Threads = None,
@@ -46,6 +47,7 @@ def decompress(
 ) -> None:
     """Decompress .lat files: photo.lat to photo.png beside it. The file says which model it needs."""
     with failures_reported():
+        shown_by = receiver_of(receiver, fast)
         check_jobs(jobs, device, threads)
         suffix = f".{(format or 'png').lower().lstrip('.')}"
         planned = plan(inputs, output, suffix, CODED, force=force, skip_existing=skip_existing)
@@ -57,7 +59,7 @@ def decompress(
             check_device(device)
         else:
             formats = []
-        recipe = Decompression(dict(zip(planned.jobs, formats, strict=True)), model, fast, device, threads)
+        recipe = Decompression(dict(zip(planned.jobs, formats, strict=True)), model, shown_by, device, threads)
         run(planned, recipe, doing="decompressing", quiet=quiet, jobs=jobs)
 
 
@@ -80,18 +82,18 @@ class Decompression:
 
     formats: dict[Job, str]
     model: str | None
-    fast: bool
+    receiver: Receiver
     device: str
     threads: int | None
 
     def ready(self) -> Work:
         from pylatent import api, images
 
-        receiver: Receiver = "light" if self.fast else "full"
-
         def work(job: Job, say: Say) -> Coded:
             data = read_source(job.source, CODED)
-            image = api.decompress(data, model=self.model, device=self.device, threads=self.threads, receiver=receiver)
+            image = api.decompress(
+                data, model=self.model, device=self.device, threads=self.threads, receiver=self.receiver
+            )
             coded = images.to_bytes(image, self.formats[job])
             remark = f"{image.width}x{image.height}, {bytes_text(len(data))} -> {bytes_text(len(coded))}"
             return Coded(coded, len(data), remark)

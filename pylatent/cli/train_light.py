@@ -34,7 +34,7 @@ def light(
     middle, fine = whole_numbers("--widths", widths, 2) or (0, 0)
     check_model(model)
     from pylatent.codecs import ResidualHyperprior
-    from pylatent.codecs.light import products_a_pixel
+    from pylatent.codecs.receivers import products_a_pixel
     from pylatent.train.data import load_images
     from pylatent.train.light import LightRecipe, LightTrainer, decibels_lost, examples, give_light
     from pylatent.zoo import load, path_of, read_header, save_codec

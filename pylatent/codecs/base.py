@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pylatent._quality import check_quality
+from pylatent._receivers import RECEIVERS, Receiver
 from pylatent._threads import for_pixels
 from pylatent.codecs.checks import check_float32, check_latents, check_pixels, check_range, check_streams
 from pylatent.codecs.definition import CodecDefinition
@@ -32,7 +32,6 @@ from pylatent.coding.container import Bitstream
 from pylatent.errors import FormatError, ModelError
 from pylatent.pixel_residual import check_section, decode_pixels
 
-Receiver: TypeAlias = Literal["full", "light"]
 QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
 
 
@@ -135,13 +134,14 @@ class Codec(Pretrained, CodecDefinition):
     def synthesize_bytes(self, latents: Latents, receiver: Receiver = "full") -> Tensor:
         """Quantised latents -> uint8 pixels (B, 3, H, W): what `synthesize` returns, rounded to 8 bits.
 
-        receiver: "light" for those of the light receiver, less exact and sooner. ModelError if the model has none.
+        receiver: "light" for those of the light receiver, less exact and sooner, "perceptual" for those of one that was
+        trained for what people see. ModelError if the model has none.
         """
         check_latents(latents)
         self.check_receiver(receiver)
         synthesis = None if self._coding is None else self._coding.synthesis
-        if receiver == "light" and self.light is not None:
-            synthesis = self.light.synthesis
+        if receiver != "full":
+            synthesis = self.receivers[receiver].synthesis
         height, width = latents.size
         with for_pixels(len(latents) * height * width):
             if synthesis is None:
@@ -193,7 +193,7 @@ class Codec(Pretrained, CodecDefinition):
     ) -> Tensor:
         """Bitstreams (pictures of one size) -> uint8 pixels (B, 3, H, W): those of `decompress`, rounded to 8 bits.
 
-        receiver: as for `synthesize_bytes`; the light one shows no pixel residual. Raises as `decode`, and
+        receiver: as for `synthesize_bytes`; others than the full one show no pixel residual. Raises as `decode`, and
         MismatchError where a stream holds a checksum of the full receiver's pixels and these are others.
         """
         self.check_receiver(receiver)
@@ -210,11 +210,13 @@ class Codec(Pretrained, CodecDefinition):
 
     def check_receiver(self, receiver: Receiver) -> None:
         """Raises ValueError if there is no such receiver, ModelError if this model has none."""
-        if receiver not in ("full", "light"):
-            raise ValueError(f"`receiver` must be 'full' or 'light', got {receiver!r}")
-        if receiver == "light" and self.light is None:
+        if receiver not in RECEIVERS:
+            raise ValueError(f"`receiver` must be one of {', '.join(RECEIVERS)}, got {receiver!r}")
+        if receiver != "full" and receiver not in self.receivers:
+            command = "light" if receiver == "light" else "perceptual --receiver-only"
             raise ModelError(
-                f"model {self.name} has no light receiver: take the full one, or train one with `pylatent train light`"
+                f"model {self.name} has no {receiver} receiver: take the full one, or train one with "
+                f"`pylatent train {command}`"
             )
 
     def _check_residuals(self, streams: Sequence[Bitstream]) -> None:
@@ -250,9 +252,9 @@ class Codec(Pretrained, CodecDefinition):
         self._fingerprint = (coding, versions, _digest({**self.coding_state(), **weights}))
         return self._fingerprint[2]
 
-    def light_fingerprint(self) -> bytes:
-        """SHA-256 over the light receiver's own integers; empty without one."""
-        return _digest(self.light_state()) if self.light is not None else b""
+    def receivers_fingerprint(self) -> bytes:
+        """SHA-256 over the side receivers' own integers; empty without one."""
+        return _digest(self.receivers_state()) if self.receivers else b""
 
     def _qualities(self, quality: float | Sequence[float] | None, batch: int) -> tuple[float, ...] | None:
         if self.qualities is None and quality is None:

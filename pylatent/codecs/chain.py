@@ -197,7 +197,7 @@ class Chain(Codec):
                 yield y_hat if quality is None else y_hat * self._gain(self.inverse_gain, x.new_tensor([quality]))
 
         ranges = calibrate(self.g_s, inputs())
-        self._set_coding(replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), light=None))
+        self._set_coding(replace(tables, synthesis=convert(self.g_s, self.inverse_gain, ranges), receivers={}))
         self._forms = calibration.forms()
 
     # The integer analysis.

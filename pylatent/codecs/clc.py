@@ -288,9 +288,9 @@ class CLC(Codec):
     def _ready(self) -> CodingTables:
         return self.base._ready()
 
-    def load_light_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_receivers_state(self, state: Mapping[str, Tensor]) -> None:
         if state:
-            raise ModelError(f"model {self.name} has a light receiver, which conditional codecs do not have")
+            raise ModelError(f"model {self.name} has side receivers, which conditional codecs do not have")
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)  # the base tells what steers the coder

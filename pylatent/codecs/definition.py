@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pylatent._receivers import SIDES, Side
 from pylatent.codecs.exact import load_float_weights, table_indexes
 from pylatent.codecs.latents import Parameters
-from pylatent.codecs.light import LightReceiver
+from pylatent.codecs.receivers import SideReceiver, is_of_receivers, receivers_from_state
 from pylatent.codecs.steps import Shape, Step, whole_levels
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import Done, Here
@@ -247,26 +248,29 @@ class CodecDefinition(nn.Module, ABC):
         """Take `analysis_state`'s tensors, after the weights. Raises KeyError if they are not complete."""
 
     @property
-    def light(self) -> LightReceiver | None:
-        """The light receiver, a cheaper synthesis for previews, if the model has one (pylatent.train.light)."""
-        return None if self._coding is None else self._coding.light
+    def receivers(self) -> Mapping[Side, SideReceiver]:
+        """What the model has beside the full synthesis: "light", for previews (pylatent.train.light), "perceptual"
+        (pylatent.train.perceptual), or nothing."""
+        return {} if self._coding is None else self._coding.receivers
 
-    def set_light(self, light: LightReceiver | None) -> None:
-        """Give the codec a light receiver, made of its integer synthesis. ModelError before `update`."""
-        self._coding = replace(self._ready(), light=light)
+    def set_receiver(self, name: Side, receiver: SideReceiver | None) -> None:
+        """Give the codec a receiver, made for its integer synthesis, or take it away. ModelError before `update`."""
+        others = {key: value for key, value in self._ready().receivers.items() if key != name}
+        self._coding = replace(self._ready(), receivers=others if receiver is None else {**others, name: receiver})
 
-    def light_state(self) -> dict[str, Tensor]:
-        """The light receiver as tensors that a model file stores; no part of `coding_state` and the fingerprint."""
-        return {} if self.light is None else self.light.state()
+    def receivers_state(self) -> dict[str, Tensor]:
+        """The side receivers as tensors that a model file stores; no part of `coding_state` and the fingerprint."""
+        states = (self.receivers[name].state(name) for name in SIDES if name in self.receivers)
+        return {key: value for state in states for key, value in state.items()}
 
-    def load_light_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take `light_state`'s tensors, after `load_coding_state`. Raises KeyError, ModelError."""
-        self.set_light(LightReceiver.from_state(state, self._ready().synthesis))
+    def load_receivers_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take `receivers_state`'s tensors, after `load_coding_state`. Raises KeyError, ModelError."""
+        self._coding = replace(self._ready(), receivers=receivers_from_state(state, self._ready().synthesis))
 
     def drop_synthesis(self) -> None:
         """Leave out the integer form of the synthesis, if there is one: pixels are the float network's again."""
         if self._coding is not None:
-            self._set_coding(replace(self._coding, synthesis=None, light=None))
+            self._set_coding(replace(self._coding, synthesis=None, receivers={}))
 
     @property
     def kept_as_integers(self) -> set[str]:
@@ -280,7 +284,7 @@ class CodecDefinition(nn.Module, ABC):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.is_ready:
             analysis = {f"{_ANALYSIS}{name}": value for name, value in self.analysis_state().items()}
-            state = self.coding_state() | self.light_state() | analysis
+            state = self.coding_state() | self.receivers_state() | analysis
             destination.update({f"{prefix}{CODING}{name}": value for name, value in state.items()})
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
@@ -304,7 +308,7 @@ def _take_arriving(codec: CodecDefinition, keys: Any) -> None:
     if arriving:
         state = {name: value.cpu() for name, value in arriving.items()}
         codec._take_coding_state(state)
-        codec.load_light_state({name: value for name, value in state.items() if name.startswith("light.")})
+        codec.load_receivers_state({name: value for name, value in state.items() if is_of_receivers(name)})
         codec.load_analysis_state(
             {name.removeprefix(_ANALYSIS): value for name, value in state.items() if name.startswith(_ANALYSIS)}
         )

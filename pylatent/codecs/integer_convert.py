@@ -16,14 +16,20 @@ from pylatent.errors import ModelError
 
 
 def convert(
-    network: nn.Sequential, inverse_gain: Tensor | None, ranges: list[Range], *, name: str = "g_s"
+    network: nn.Sequential,
+    inverse_gain: Tensor | None,
+    ranges: list[Range],
+    *,
+    largest: int | None = None,
+    name: str = "g_s",
 ) -> IntegerSynthesis:
     """The integer form of a float synthesis, whose pixels lie in [0, 1].
 
     inverse_gain: (Q, M), what latents of quality 1 to Q are multiplied by first; None for a fixed rate. ranges: of
-    `calibrate`. Raises ModelError, with the layer's name, where there is none.
+    `calibrate`. largest: what weights become at most, as many as the sums allow if not given. Raises ModelError, with
+    the layer's name, where there is none.
     """
-    layers = float_layers(network)
+    layers = [replace(layer, largest=largest) for layer in float_layers(network)]
     if len(ranges) != len(layers) or len(ranges[0].high) != layers[0].convolution.in_channels:
         raise ValueError(f"`ranges` must be of the {len(layers)} layers of this network")
     first = latents_of(ranges[0])

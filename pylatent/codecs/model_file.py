@@ -1,8 +1,8 @@
 """Model files: safetensors with the architecture, the card and everything that coding needs. Loading never unpickles.
 
 Transforms are stored in half precision. Networks that are made exact are stored once, as the integers of that form;
-their float weights are what those integers stand for. A light receiver is beside them: its layers, and how many of the
-full synthesis come before. An integer analysis is made of the weights and of stored scales.
+their float weights are what those integers stand for. Other receivers are beside them: their layers, and how many of
+the full synthesis come before. An integer analysis is made of the weights and of stored scales.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from torch import Tensor
 
 from pylatent._files import write_bytes
 from pylatent._model_header import KEY, VERSION, Header, read_header
+from pylatent._receivers import SIDES
 from pylatent.codecs import ARCHITECTURES, CLC, Codec, Dictionary
 from pylatent.codecs.definition import CODING
 from pylatent.codecs.dictionary import SUFFIX as DICTIONARY_SUFFIX
+from pylatent.codecs.receivers import is_of_receivers
 from pylatent.errors import ModelError
 
-_LIGHT, _ANALYSIS = "light.", "analysis."
+_ANALYSIS = "analysis."
 _HALF = ("g_a.", "g_s.", "h_a.", "base.g_a.", "base.g_s.", "base.h_a.")
 
 
@@ -49,11 +51,11 @@ def model_bytes(codec: Codec, *, name: str, card: dict[str, Any]) -> tuple[Heade
             value = value.detach().cpu().contiguous()
             tensors[key] = value.half() if key.startswith(_HALF) else value.float()
     tensors |= {CODING + key: value.contiguous() for key, value in codec.coding_state().items()}
-    tensors |= {key: value.contiguous() for key, value in codec.light_state().items()}
+    tensors |= {key: value.contiguous() for key, value in codec.receivers_state().items()}
     tensors |= {_ANALYSIS + key: value.contiguous() for key, value in codec.analysis_state().items()}
     header = Header(name, type(codec).__name__, codec.config, "", card)
     restored = _restore(header, tensors)
-    header = replace(header, hash=restored.fingerprint().hex(), light=restored.light_fingerprint().hex())
+    header = replace(header, hash=restored.fingerprint().hex(), light=restored.receivers_fingerprint().hex())
     fields = {key: value for key, value in asdict(header).items() if key != "light" or value}
     return header, save(tensors, {KEY: json.dumps({"version": VERSION, **fields})})
 
@@ -71,7 +73,7 @@ def load_codec(path: str | os.PathLike[str]) -> Codec:
             codec = _restore(header, tensors)
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} does not hold a complete {header.architecture}: {error}") from error
-    if codec.fingerprint().hex() != header.hash or codec.light_fingerprint().hex() != header.light:
+    if codec.fingerprint().hex() != header.hash or codec.receivers_fingerprint().hex() != header.light:
         raise ModelError(f"{path} is damaged: its weights do not have the fingerprint that its header gives")
     if isinstance(codec, CLC) and (beside := dictionary_beside(path, codec)).is_file():
         codec.attach(Dictionary.load(beside))
@@ -96,13 +98,13 @@ def _restore(header: Header, tensors: dict[str, Tensor]) -> Codec:
         )
     codec = ARCHITECTURES[header.architecture](**header.config)
     coding = {key.removeprefix(CODING): value for key, value in tensors.items() if key.startswith(CODING)}
-    light = {key: value for key, value in tensors.items() if key.startswith(_LIGHT)}
+    receivers = {key: value for key, value in tensors.items() if is_of_receivers(key)}
     analysis = {key.removeprefix(_ANALYSIS): value for key, value in tensors.items() if key.startswith(_ANALYSIS)}
-    others = (CODING, _LIGHT, _ANALYSIS)
+    others = (CODING, _ANALYSIS, *(f"{name}." for name in SIDES))
     weights = {key: value.float() for key, value in tensors.items() if not key.startswith(others)}
     found = codec.load_state_dict(weights, strict=False)
     codec.load_coding_state(coding)
-    codec.load_light_state(light)
+    codec.load_receivers_state(receivers)
     codec.load_analysis_state(analysis)
     if missing := set(found.missing_keys) - codec.kept_as_integers:
         raise KeyError(f"its weights lack {', '.join(sorted(missing))}")

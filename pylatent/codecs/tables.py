@@ -4,15 +4,16 @@ there is one, the integer form of its synthesis."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from pylatent._receivers import Side
 from pylatent.codecs.exact import ACTIVATION_BITS, ExactNetwork, exact_layers, to_grid
 from pylatent.codecs.integer import IntegerSynthesis
-from pylatent.codecs.light import LightReceiver
+from pylatent.codecs.receivers import SideReceiver
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales
@@ -30,8 +31,8 @@ class CodingTables:
 
     medians (C,) of the prior and thresholds (63,) of the Gaussian scales: integers over 2^8 in float64; the table of a
     scale is the number of thresholds below it, as in CompressAI's `build_indexes`. networks: the exact form of each
-    network that the codec names. synthesis: what defines the pixels, if it is made (`Codec.calibrate`). light: the
-    light receiver, if there is one; it steers nothing and is no part of `state`.
+    network that the codec names. synthesis: what defines the pixels, if it is made (`Codec.calibrate`). receivers:
+    others that there are; they steer nothing and are no part of `state`.
     """
 
     tables: dict[str, CdfTables]
@@ -39,7 +40,7 @@ class CodingTables:
     thresholds: Tensor
     networks: dict[str, ExactNetwork]
     synthesis: IntegerSynthesis | None = None
-    light: LightReceiver | None = None
+    receivers: Mapping[Side, SideReceiver] = field(default_factory=dict)
 
     @classmethod
     def build(

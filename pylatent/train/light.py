@@ -23,7 +23,7 @@ from pylatent._native import has_bf16
 from pylatent.codecs.integer_convert import convert_after
 from pylatent.codecs.integer_ranges import calibrate, float_layers
 from pylatent.codecs.latents import Latents
-from pylatent.codecs.light import LightReceiver
+from pylatent.codecs.receivers import SideReceiver
 from pylatent.codecs.residual import ResidualHyperprior
 from pylatent.errors import ModelError
 from pylatent.evaluation.distortion import psnr
@@ -260,7 +260,7 @@ def quantised(network: nn.Sequential) -> nn.Sequential:
 
 def give_light(
     codec: ResidualHyperprior, network: nn.Sequential, data: Sequence[Example], recipe: LightRecipe
-) -> LightReceiver:
+) -> SideReceiver:
     """Makes a trained network, as `LightTrainer.run` returns it, the codec's light receiver, in integers.
 
     data: some examples, which tell the ranges of activations. Raises ModelError if the network has no integer form.
@@ -271,8 +271,8 @@ def give_light(
     shared = len(float_layers(nn.Sequential(*list(codec.g_s)[: recipe.shared])))
     ranges = calibrate(network, (example.features[None].float() for example in data))
     layers = convert_after(network, coding.synthesis, shared, ranges, largest=WEIGHT_LIMIT, name="light")
-    light = LightReceiver.of(coding.synthesis, shared, layers)
-    codec.set_light(light)
+    light = SideReceiver.after(coding.synthesis, shared, layers)
+    codec.set_receiver("light", light)
     return light
 
 

@@ -135,7 +135,7 @@ def installed(name: str) -> ModelInfo | None:
 def add(path: str | os.PathLike[str]) -> ModelInfo:
     """Install a model file, or that of a folder, under the name that it gives itself, unless it is installed already.
 
-    A light receiver that the file has is added to the same model, or replaces the one it has. The dictionary of a
+    Receivers beside the full one that the file has replace those that the same model has. The dictionary of a
     conditional codec must lie beside it, and is installed, too.
 
     Raises ModelError if the file is damaged, or the name taken by another model; OSError.
@@ -216,7 +216,7 @@ def _install(header: Header, data: bytes) -> ModelInfo:
     if known is not None and same and known.shipped:
         raise ModelError(
             f"{known.name} came with the package and is never changed; pass the file itself as the model, "
-            "which decodes the same files, with the light receiver that it has"
+            "which decodes the same files, with the receivers that it has"
         )
     if known is not None and not same:
         raise ModelError(

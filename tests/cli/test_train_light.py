@@ -52,7 +52,7 @@ def test_a_model_gets_one_and_previews_use_it(folder, capsys):
     assert run("models", "add", "made.safetensors") == 0
     assert run("compress", "photos/0.png", "-o", "a.lat", "--model", "base-1") == 0
     assert run("decompress", "a.lat", "-o", "full.png") == 0
-    assert run("decompress", "a.lat", "-o", "fast.png", "--fast") == 0
+    assert run("decompress", "a.lat", "-o", "fast.png", "--receiver", "light") == 0
     assert run("archive", "create", "a", "photos", "--model", "base-1") == 0
     assert run("archive", "extract", "a", "--format", "png", "-o", "full") == 0
     assert run("archive", "extract", "a", "--format", "png", "-o", "fast", "--fast") == 0
@@ -74,6 +74,17 @@ def test_models_without_one_say_so(folder, capsys):
     assert not (folder / "out").exists()
     assert run("archive", "extract", "a", "--fast") == 2
     assert "--fast is for pictures" in capsys.readouterr().err
+    assert run("archive", "extract", "a", "--receiver", "perceptual") == 2
+    assert "--receiver is for pictures" in capsys.readouterr().err
+    assert run("decompress", "a.lat", "--receiver", "perceptual", "--model", "./base.safetensors") == 1
+    assert (
+        "has no perceptual receiver: take the full one, or train one with `pylatent train perceptual"
+        in capsys.readouterr().err
+    )
+    assert run("decompress", "a.lat", "--receiver", "slow") == 2
+    assert "--receiver must be full, light or perceptual, got slow" in capsys.readouterr().err
+    assert run("decompress", "a.lat", "--receiver", "full", "--fast") == 2
+    assert "--fast means --receiver light, and --receiver says full" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from small_codec import make_residual, picture
 from torch import nn
 
-from pylatent.codecs.light import products_a_pixel
+from pylatent.codecs.receivers import products_a_pixel
 from pylatent.errors import ModelError
 from pylatent.evaluation import psnr
 from pylatent.layers.residual import ClippedResidualBlock
