@@ -12,6 +12,8 @@ from pylatent.cli._check import check_model, check_name, numbers
 from pylatent.cli._progress import progress
 from pylatent.cli._report import complain, failures_reported, misused, need_extra
 
+_NAME = "mymodel-1"
+
 
 @failures_reported()
 def perceptual(
@@ -28,13 +30,19 @@ def perceptual(
             exists=True,
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Versioned name of the model that is exported.")] = "mymodel-1",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Versioned name of the model that is exported, mymodel-1 if not given; a receiver has none."),
+    ] = None,
     qualities: Annotated[
         str | None, typer.Option(help="Those that learn, each with a discriminator: 1,3,5; all if not given.")
     ] = None,
     receiver_only: Annotated[
         bool,
-        typer.Option("--receiver-only", help="Train the synthesis alone: bits stay exactly as they are."),
+        typer.Option(
+            "--receiver-only",
+            help="Train the synthesis alone, as the model's perceptual receiver: files stay exactly as they are.",
+        ),
     ] = False,
     rates: Annotated[
         str | None, typer.Option(help="Weight of bits per pixel, one a quality; kept to the start's bits if not given.")
@@ -57,20 +65,25 @@ def perceptual(
 
     A run that was cut resumes from its folder.
     """
-    check_name(name)
+    check_name(name or _NAME)
     check_model(model)
     chosen, weights = numbers("--qualities", qualities), numbers("--rates", rates)
     need_extra("lightning_fabric")
     from pylatent import zoo
     from pylatent.codecs.base import Codec
     from pylatent.evaluation.lpips import LPIPS
-    from pylatent.train.perceptual import PerceptualTrainer, Progress
+    from pylatent.train.perceptual import PerceptualTrainer
     from pylatent.train.perceptual_recipe import PerceptualRecipe
+    from pylatent.train.perceptual_terms import Progress
     from pylatent.train.validate import load_centres, rate_distortion
 
     codec = zoo.load(model)
     if codec.qualities is None:
         raise misused(f"--model must be one of several qualities, {model} has a fixed rate")
+    keeps_name = receiver_only and codec.defines_pixels
+    if keeps_name and name is not None:
+        raise misused(f"--name is for a model of its own: with --receiver-only {codec.name} gets a receiver")
+    name = codec.name if keeps_name else name or _NAME
     recipe = PerceptualRecipe(
         qualities=tuple(chosen or (float(each) for each in range(1, int(codec.qualities[1]) + 1))),
         rates=tuple(weights or ()),
@@ -120,7 +133,11 @@ def perceptual(
         trainer.run(photos, validate=measure if pictures else None, every=every, report=report)
     if trainer.fabric.global_rank == 0:
         trained = trainer.finished(photos)
-        card = {"made from": codec.name, "recipe": _for_card(asdict(recipe), codec), "steps": trainer.step}
+        told = {"steps": trainer.step, "recipe": asdict(recipe)}
+        if keeps_name:
+            card = {**(codec.card or {}), "perceptual receiver": told}
+        else:
+            card = {"made from": codec.name, **told, "recipe": _for_card(asdict(recipe), codec)}
         path = out / f"{name}.safetensors"
         zoo.save_codec(trained, path, name=name, card=card)
         complain(f"{path}: trained for {trainer.step} steps; `pylatent models add {path}` installs it")

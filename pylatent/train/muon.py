@@ -6,7 +6,7 @@ scaled so that its root mean square compares with Adam's (Liu et al. 2025, arXiv
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -24,6 +24,12 @@ def orthogonalize(matrix: Tensor) -> Tensor:
         gram = wide @ wide.T
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
+
+
+def split(parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights of convolutions and linear layers, which are Muon's, and the rest; gains are matrices of another kind."""
+    weights = {name: p for name, p in parameters.items() if p.ndim == 4 or (p.ndim == 2 and name.endswith(".weight"))}
+    return list(weights.values()), [p for name, p in parameters.items() if name not in weights]
 
 
 class Muon(torch.optim.Optimizer):

@@ -4,6 +4,7 @@
     discriminator:  BCE(D(y_hat, x), original) + BCE(D(y_hat, x_hat), decoding)
 
 One quality a step, a discriminator each; codec and discriminator learn in turn, after a part of the run without one.
+Muon trains the codec's convolutions and matrices, Adam the rest and the discriminators.
 Where no λ_rate are given, each follows the bits of the model that the run started from, and keeps to them. With
 `receiver_only` nothing learns but what decoding alone needs: files and their bits stay as they are.
 """
@@ -14,7 +15,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +33,15 @@ from pylatent.evaluation.lpips import LPIPS
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.data import load_images, random_crops
 from pylatent.train.discriminator import Discriminator, judged, share_right
+from pylatent.train.muon import Muon, split
+from pylatent.train.perceptual_receiver import with_perceptual
 from pylatent.train.perceptual_recipe import PerceptualRecipe, check_recipe, natural_rate
-from pylatent.train.perceptual_terms import CodecPass, code, perceived
+from pylatent.train.perceptual_terms import CodecPass, Progress, code, perceived
 
-_WARM_UP = 100  # steps: Adam's first ones are as long as the rate whatever the gradient
+_WARM_UP = 100  # steps: the first ones are as long as the rate whatever the gradient
 _FOLLOW = 0.1  # how fast λ_rate follows the logarithm of the bits' excess
+_OPTIMIZERS = "Muon and Adam"  # of the codec, in checkpoints
 _LOOK = 20  # steps between looks at whether the losses were numbers: a look waits for the device
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the caller's progress bar is told of a step in which the codec learned; reading a tensor waits.
-
-    means: bits per pixel, MSE of pixels in [0, 1], LPIPS (0 if not computed). accuracy: of the discriminators, each a
-    running mean.
-    """
-
-    step: int
-    fraction: float
-    means: Tensor
-    accuracy: Tensor
 
 
 class PerceptualTrainer:
@@ -92,7 +82,9 @@ class PerceptualTrainer:
         self.average = {name: p.detach().clone() for name, p in self.learning.items()}
         channels = codec.level_shapes((recipe.crop, recipe.crop))[0][0]
         self.critics = [Discriminator(channels).to(device) for _ in recipe.qualities]
-        self.optimizer = torch.optim.Adam(self.learning.values(), lr=recipe.learning_rate)
+        weights, rest = split(self.learning)
+        self.muon = Muon(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.adam = torch.optim.Adam(rest, lr=recipe.learning_rate)
         optimizers = [torch.optim.Adam(critic.parameters(), lr=recipe.learning_rate) for critic in self.critics]
         self.rates = torch.tensor(
             recipe.rates or [natural_rate(codec, each, recipe.distortion) for each in recipe.qualities]
@@ -102,7 +94,8 @@ class PerceptualTrainer:
         self._resume(optimizers)
         self.rates, self.accuracy = self.rates.to(device), self.accuracy.to(device)
         self.failed = torch.full((), -1, device=device)  # the first step whose loss was no number
-        self.model, self.optimizer = self.fabric.setup(CodecPass(self.codec, recipe.receiver_only), self.optimizer)
+        learner = CodecPass(self.codec, recipe.receiver_only)
+        self.model, self.muon, self.adam = self.fabric.setup(learner, self.muon, self.adam)
         self.judges = [
             self.fabric.setup(critic, optimizer) for critic, optimizer in zip(self.critics, optimizers, strict=True)
         ]
@@ -112,8 +105,7 @@ class PerceptualTrainer:
         known = read_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
         if known is None:
             return
-        settled = {"qualities": list(self.recipe.qualities), "receiver_only": self.recipe.receiver_only}
-        for name, here in settled.items():
+        for name, here in self._settled().items():
             if known.get(name) != here:
                 raise ModelError(
                     f"{self.folder} holds a run with {name} {known.get(name)}, here {here}: give those, or another "
@@ -126,12 +118,18 @@ class PerceptualTrainer:
                 f"{self.folder} holds a run of another architecture, or of other levels of quality: {error}"
             ) from error
         self.average = known["average"]
-        self.optimizer.load_state_dict(known["optimizer"])
+        self.muon.load_state_dict(known["muon"])
+        self.adam.load_state_dict(known["adam"])
         for critic, optimizer, state in zip(self.critics, optimizers, known["critics"], strict=True):
             critic.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
         self.rates, self.accuracy = known["rates"], known["accuracy"]
         self.step, self.elapsed = known["step"], known["elapsed"]
+
+    def _settled(self) -> dict[str, Any]:
+        """What a run that goes on cannot change."""
+        recipe = self.recipe
+        return {"qualities": list(recipe.qualities), "receiver_only": recipe.receiver_only, "optimizers": _OPTIMIZERS}
 
     @property
     def fraction(self) -> float:
@@ -173,7 +171,7 @@ class PerceptualTrainer:
 
     def _train_step(self, x: Tensor) -> Progress | None:
         rate = self.recipe.learning_rate * (1 - self.fraction) * min(1.0, (self.step + 1) / _WARM_UP)
-        for optimizer in (self.optimizer, *(each for _, each in self.judges)):
+        for optimizer in (self.muon, self.adam, *(each for _, each in self.judges)):
             optimizer.param_groups[0]["lr"] = rate
         x = (x.pin_memory() if self.fabric.device.type == "cuda" else x).to(self.fabric.device, non_blocking=True)
         x = (x.float() / 255).contiguous(memory_format=torch.channels_last)
@@ -191,7 +189,7 @@ class PerceptualTrainer:
         logits = judge(torch.cat([y_hat, y_hat]), torch.cat([x, x_hat.clamp(0, 1)]))
         of_originals, of_decodings = logits.chunk(2)
         loss = judged(of_originals, True) + judged(of_decodings, False)
-        self._descend(loss, optimizer, self.critics[place].parameters())
+        self._descend(loss, [optimizer], self.critics[place].parameters())
         self.accuracy[place].lerp_(share_right(of_originals, of_decodings), 0.05)
 
     def _teach_codec(self, x: Tensor, place: int, adversarial: bool) -> Progress:
@@ -213,7 +211,7 @@ class PerceptualTrainer:
             if not recipe.rates:
                 self._follow(place, x, bpp.detach().mean())
             loss = loss + self.rates[place] * bpp.mean()
-        self._descend(loss, self.optimizer, self.learning.values())
+        self._descend(loss, [self.muon, self.adam], self.learning.values())
         with torch.no_grad():
             decay = min(recipe.average, (self.step + 1) / (self.step + 10))
             for name, value in self.learning.items():
@@ -228,13 +226,15 @@ class PerceptualTrainer:
             _, wanted = code(self._bits_of, x, self.recipe.qualities[place], mixed)
         self.rates[place] *= (bpp / wanted.mean()) ** _FOLLOW
 
-    def _descend(self, loss: Tensor, optimizer: Any, parameters: Any) -> None:
+    def _descend(self, loss: Tensor, optimizers: list[Any], parameters: Any) -> None:
         failed = ~torch.isfinite(loss.detach()) & (self.failed < 0)
         self.failed = torch.where(failed, self.step, self.failed)
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
 
     def _check_numbers(self) -> None:
         failed: Any = self.fabric.all_reduce(self.failed, reduce_op="max")
@@ -259,14 +259,16 @@ class PerceptualTrainer:
         return codec.eval()
 
     def finished(self, photos: Path) -> Codec:
-        """`averaged`, ready for coding; with an integer synthesis where the start has one, fitted to the photos."""
+        """`averaged`, ready for coding. Where the start's synthesis is in integers, so is the trained one, fitted to
+        the photos; with `receiver_only` as the start's perceptual receiver."""
         codec = self.averaged()
         if not self.recipe.receiver_only:
             codec.update()
-        if self.start.defines_pixels and isinstance(codec, Chain):
-            codec.calibrate(picture[None].float() / 255 for picture in load_images(photos, self.recipe.crop))
-            if self.recipe.receiver_only:  # files stay as they are, to the last byte
-                codec.load_analysis_state(self.start.analysis_state())
+        if isinstance(self.start, Chain) and isinstance(codec, Chain) and self.start.defines_pixels:
+            pictures = (picture[None].float() / 255 for picture in load_images(photos, self.recipe.crop))
+            if self.recipe.receiver_only:
+                return with_perceptual(self.start, codec, pictures)
+            codec.calibrate(pictures)
         return codec
 
     def _log(self, validate: Callable[[Codec], dict[str, Any]] | None) -> None:
@@ -286,11 +288,11 @@ class PerceptualTrainer:
                 for critic, (_, optimizer) in zip(self.critics, self.judges, strict=True)
             ]
             state = {
-                "qualities": list(self.recipe.qualities),
-                "receiver_only": self.recipe.receiver_only,
+                **self._settled(),
                 "model": self.codec.float_state(),
                 "average": self.average,
-                "optimizer": self.optimizer.state_dict(),
+                "muon": self.muon.state_dict(),
+                "adam": self.adam.state_dict(),
                 "critics": critics,
                 "rates": self.rates,
                 "accuracy": self.accuracy,

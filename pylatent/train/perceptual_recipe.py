@@ -30,6 +30,7 @@ class PerceptualRecipe:
     steps: int = 100_000
     minutes: float | None = None
     learning_rate: float = 1e-4
+    weight_decay: float = 0.02
     average: float = 0.999
     clip: float = 1.0
     seed: int = 0

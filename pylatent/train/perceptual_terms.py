@@ -1,8 +1,10 @@
-"""What the loss of perceptual training is made of: the codec's pass over a batch, and LPIPS of shifted pictures."""
+"""What the loss of perceptual training is made of: the codec's pass over a batch, and LPIPS of shifted pictures;
+and what is told of a step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,20 @@ from pylatent.codecs.rounding import Rounding, mixed, nearest
 from pylatent.evaluation.lpips import LPIPS
 
 _SHIFT = 15  # pixels at most that are added or cut at each side
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the caller's progress bar is told of a step in which the codec learned; reading a tensor waits.
+
+    means: bits per pixel, MSE of pixels in [0, 1], LPIPS (0 if not computed). accuracy: of the discriminators, each a
+    running mean.
+    """
+
+    step: int
+    fraction: float
+    means: Tensor
+    accuracy: Tensor
 
 
 class CodecPass(nn.Module):

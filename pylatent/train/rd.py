@@ -29,7 +29,7 @@ from pylatent.errors import ModelError
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images, random_crops
-from pylatent.train.muon import Muon
+from pylatent.train.muon import Muon, split
 from pylatent.train.recipe import Recipe, make_codec
 
 _WARM_UP_STEPS = 200
@@ -55,11 +55,6 @@ class Progress:
     @property
     def psnr(self) -> float:
         return float(-10 * torch.log10(self.means[2]))
-
-
-def _is_of_muon(name: str, parameter: Tensor) -> bool:
-    """Whether it is a convolution's weight or a linear layer's; gains are matrices of another kind."""
-    return parameter.ndim == 4 or (parameter.ndim == 2 and name.endswith(".weight"))
 
 
 def _shape(weights: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
@@ -113,9 +108,7 @@ class Trainer:
         Raises ModelError if that is of a run with another architecture.
         """
         self.codec.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        named = [(name, p) for name, p in self.codec.named_parameters() if p.requires_grad]
-        weights = [p for name, p in named if _is_of_muon(name, p)]
-        rest = [p for name, p in named if not _is_of_muon(name, p)]
+        weights, rest = split({name: p for name, p in self.codec.named_parameters() if p.requires_grad})
         muon = Muon(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
         adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate, fused=True)
         self.average = {name: p.detach().clone() for name, p in self.codec.float_state().items()}

@@ -30,11 +30,15 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
-    options = ["--crop", "64", "--batch", "1", "--precision", "32-true", "--qualities", "1,3", "-o", "run"]
+def command(*arguments):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["train", "perceptual", "photos", *options, *arguments])
+        cli.main(list(arguments))
     return stop.value.code or 0
+
+
+def run(*arguments):
+    options = ("--crop", "64", "--batch", "1", "--precision", "32-true", "--qualities", "1,3", "-o", "run")
+    return command("train", "perceptual", "photos", *options, *arguments)
 
 
 def test_a_receiver_is_written_for_the_same_files_and_goes_on(folder, capsys):
@@ -54,6 +58,27 @@ def test_a_receiver_is_written_for_the_same_files_and_goes_on(folder, capsys):
     stream = base.compress(x, 2)
     assert made.compress(x, 2) == stream
     assert not torch.equal(made.decompress(stream), base.decompress(stream))
+
+
+def test_a_model_whose_pixels_are_integers_gets_a_receiver(folder, capsys):
+    codec = make_residual()
+    codec.calibrate([picture(64, 64)])
+    header = zoo.save_codec(codec, folder / "whole.safetensors", name="whole-1", card={"licence": "none"})
+    options = ("--model", "./whole.safetensors", "--lpips", "lpips", "--receiver-only", "--steps", "1")
+    assert run(*options, "--name", "made-1") == 2
+    assert "with --receiver-only whole-1 gets a receiver" in capsys.readouterr().err
+    assert run(*options) == 0
+    made = zoo.read_header("run/whole-1.safetensors")
+    assert (made.name, made.hash, made.card["licence"]) == ("whole-1", header.hash, "none")
+    assert made.card["perceptual receiver"]["steps"] == 1
+    assert command("compress", "photos/0.png", "-o", "a.lat", "--model", "./whole.safetensors") == 0
+    shown = {}
+    for receiver in ("full", "perceptual"):
+        options = ("--model", "./run/whole-1.safetensors", "--receiver", receiver, "-o", f"{receiver}.png")
+        assert command("decompress", "a.lat", *options) == 0
+        shown[receiver] = images.read(folder / f"{receiver}.png").tensor
+    assert shown["full"].shape == shown["perceptual"].shape == (3, 256, 272)
+    assert not torch.equal(shown["full"], shown["perceptual"])
 
 
 @pytest.mark.parametrize(
