@@ -14,23 +14,25 @@ QUALITIES = (1.0, 3.0, 5.0)
 # Weights near those of HiFiC (Mentzer et al. 2020), which keep closer to the original than POLC's own.
 _COMMON = {"qualities": QUALITIES, "distortion": 8.0, "adversarial": 0.15, "crop": 128, "batch": 4, "average": 0.99}
 RECIPES = {
-    "receiver": PerceptualRecipe(**_COMMON, receiver_only=True, alone=0.4, steps=1000, learning_rate=1.5e-4),
-    "joint": PerceptualRecipe(**_COMMON, alone=0.4, steps=600, learning_rate=1.2e-4),
+    "receiver": PerceptualRecipe(**_COMMON, receiver_only=True, alone=0.4, steps=1000, learning_rate=1e-4),
+    "joint": PerceptualRecipe(**_COMMON, alone=0.4, steps=600, learning_rate=1e-4),
     # As many steps of the codec as "joint" has.
-    "control": PerceptualRecipe(**_COMMON | {"adversarial": 0.0}, perception=0.0, steps=420, learning_rate=1.2e-4),
+    "control": PerceptualRecipe(**_COMMON | {"adversarial": 0.0}, perception=0.0, steps=420, learning_rate=1e-4),
 }
 
 
-def model(name: str, runs: Path, photos: Path, lpips: Path) -> Codec:
-    """ "start", or the averaged weights of a run, which is trained to its end if it is not yet; pixels by the float
-    networks, bits estimated by them."""
-    if name == "start":
-        codec = zoo.load("default")
-        codec.drop_synthesis()
-        return codec.eval()
-    recipe = RECIPES[name]
+def start() -> Codec:
+    """The default model, pixels by the float networks."""
+    codec = zoo.load("default")
+    codec.drop_synthesis()
+    return codec.eval()
+
+
+def trained(recipe: PerceptualRecipe, run: Path, photos: Path, lpips: Path) -> Codec:
+    """The averaged weights of a run, which is trained to its end if it is not yet; pixels by the float networks, bits
+    estimated by them."""
     metric = LPIPS.load("vgg", lpips) if recipe.perception else None
-    trainer = PerceptualTrainer(zoo.load("default"), metric, recipe, runs / name)
+    trainer = PerceptualTrainer(zoo.load("default"), metric, recipe, run)
     if trainer.fraction < 1:
         trainer.run(photos, every=200)
     return trainer.averaged().requires_grad_(False)
