@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pylatent import images, zoo
 from pylatent.codecs import CLC, Codec, Dictionary
+from pylatent.codecs.clc import PUBLISHED
 from pylatent.train.crop_features import Parts, corners, cut
 from pylatent.train.data import find_images
 from pylatent.train.dictionary import Build, build_dictionary
@@ -25,8 +26,8 @@ CROP, BATCH, HELD_SIDE = 128, 4, 320
 @dataclass(frozen=True)
 class Variant:
     """Which dictionary (photos, cells, same), how many entries of it (None: every crop that there is), M, and what is
-    unusual: `none`, no references (M = 0); `random`, entries drawn by lot; `plain`, without matching. on: what is
-    coded."""
+    unusual: `none`, no references (M = 0); `random`, entries drawn by lot; `plain`, without matching; `wide`, matching
+    and blend of the published size. on: what is coded."""
 
     dictionary: str
     entries: int | None = 512
@@ -122,8 +123,10 @@ def dictionary_for(base: Codec, pictures: Pictures, variant: Variant, seed: int,
 
 def make_clc(base: Codec, dictionary: Dictionary, variant: Variant, seed: int) -> CLC:
     torch.manual_seed(seed)
-    codec = CLC.around(base, dictionary, references=variant.references)
-    channels, inner = base.level_shapes((1, 1))[0][0], codec.config["inner"]
+    channels = base.level_shapes((1, 1))[0][0]
+    widths = PUBLISHED | {"inner": min(PUBLISHED["inner"], channels)} if variant.unusual == "wide" else {}
+    codec = CLC.around(base, dictionary, references=variant.references, **widths)
+    inner = codec.config["inner"]
     if variant.unusual == "plain":
         codec.matching = PlainMatching(channels, inner)  # type: ignore[assignment]
     elif variant.unusual == "none":

@@ -10,6 +10,7 @@ from harness import environment
 
 from pylatent.evaluation.bdrate import bd_rate
 
+_UNUSUAL = {"plain": ", without matching", "random": ", entries by lot", "wide": ", published size"}
 _COLOURS = {"photos": "#2e6f95", "same": "#d1495b", "cells": "#5b8c5a"}
 
 
@@ -81,7 +82,7 @@ def title(variant: str) -> str:
     on, _, dictionary, entries, references, *unusual = variant.split("-")
     if unusual == ["none"]:
         return f"{on}, the same network, no references"
-    kind = {"plain": ", without matching", "random": ", entries by lot"}[unusual[0]] if unusual else ""
+    kind = _UNUSUAL[unusual[0]] if unusual else ""
     count = "all crops" if entries == "Kall" else f"K = {entries[1:]}"
     source = {"same": "these very crops", "photos": "photographs", "cells": "blood cells"}[dictionary]
     if dictionary == on != "same":

@@ -49,17 +49,18 @@ NONE, CENTRAL, CELLS = Variant("photos", unusual="none"), Variant("photos"), Var
 SAME = Variant("same", entries=None, on="same")
 FIRST = (NONE, CENTRAL, SAME, Variant("photos", unusual="random"), CELLS)
 SECOND = (
-    Variant("same", entries=None, unusual="plain", on="same"),
-    Variant("same", entries=None, references=1, on="same"),
-    Variant("same", entries=None, references=5, on="same"),
-    Variant("photos", unusual="plain"),
-    Variant("photos", references=1),
-    Variant("photos", references=5),
+    Variant("same", entries=None, unusual="wide", on="same"),
     Variant("cells", unusual="none", on="cells"),
     Variant("cells", on="cells"),
+    Variant("photos", references=1),
+    Variant("photos", references=5),
+    Variant("same", entries=None, unusual="plain", on="same"),
     Variant("photos", on="cells"),
     Variant("photos", entries=64),
     Variant("photos", entries=None),
+    Variant("photos", unusual="plain"),
+    Variant("same", entries=None, references=1, on="same"),
+    Variant("same", entries=None, references=5, on="same"),
 )
 _RATE = 1e-3
 
