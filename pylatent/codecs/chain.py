@@ -28,6 +28,7 @@ from pylatent.codecs.steps import Shape, Step
 from pylatent.codecs.tiling import growth, run_network
 from pylatent.codecs.walk import Done
 
+_LEFT_OUT = 1e-3  # gains below it make every value of a channel round to 0
 _HYPER_TILE = 256
 _HYPER_LATENT_TILE = 128  # in positions of the level that is predicted
 
@@ -101,17 +102,22 @@ class Chain(Codec):
 
     def analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...]:
         y = self.without_gain(x)
-        return self.levels_above(y if quality is None else self.gained(y, quality))
+        return self.levels_above(self.gained(y, quality))
 
     def without_gain(self, x: Tensor) -> Tensor:
         """Aligned pixels (B, 3, H, W) -> y (B, M, h, w), before any gain."""
         return run_network(self.g_a, x, tile=self.pixel_tile, function=self._g_a)
 
-    def gained(self, y: Tensor, quality: Tensor) -> Tensor:
-        """y times the gain of each picture's quality (B,)."""
-        return y * self._gain(self.gain, quality)
+    def gained(self, y: Tensor, quality: Tensor | None) -> Tensor:
+        return y if quality is None else y * self._gain(self.gain, quality)
 
     def ungained(self, y: Tensor, quality: Tensor | None) -> Tensor:
+        if quality is None:
+            return y
+        gain = self._gain(self.gain, quality)
+        return y * torch.where(gain > _LEFT_OUT, 1 / gain, 0)
+
+    def for_synthesis(self, y: Tensor, quality: Tensor | None) -> Tensor:
         return y if quality is None else y * self._gain(self.inverse_gain, quality)
 
     def levels_above(self, y: Tensor, *, integers: bool = False) -> tuple[Tensor, ...]:
@@ -126,7 +132,7 @@ class Chain(Codec):
         return tuple(levels)
 
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
-        y_hat = self.ungained(levels[0], quality)
+        y_hat = self.for_synthesis(levels[0], quality)
         return run_network(self.g_s, y_hat, tile=self.pixel_tile // self.alignment, function=self._g_s)
 
     def _g_a(self, x: Tensor) -> Tensor:

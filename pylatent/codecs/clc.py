@@ -152,18 +152,22 @@ class CLC(Codec):
             )
         return self._dictionary
 
-    def conditioned(self, y: Tensor, numbers: Tensor) -> Tensor:
-        """y (B, C, h, w) before any gain, and numbers of references (B, M, 1, 1) -> y with what these tell, same shape.
+    def conditioned(self, y: Tensor, numbers: Tensor, quality: Tensor | None) -> Tensor:
+        """y (B, C, h, w) as the base's `for_synthesis` gives it, numbers of references (B, M, 1, 1), and the qualities
+        (B,) -> y with what these tell, same shape.
 
         Raises ValueError for numbers that the dictionary does not have.
         """
-        return self.blend(y, self.matching.fused(y, *self._known_of(numbers, y.device)))
+        return self.blend(y, self.matching.fused(y, *self._known_of(numbers, quality, y.device)))
 
-    def _known_of(self, numbers: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _known_of(self, numbers: Tensor, quality: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Of references with the gains of each picture's quality, as if they had been coded and decoded unrounded."""
         chosen, count = torch.round(numbers.detach()).long().flatten(1).cpu(), len(self.dictionary)
         if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < count:
             raise _BeyondError(f"references must be from 0 to {count - 1}, got {chosen.tolist()}")
-        return self._known.of(self.matching, self.dictionary, chosen, device)
+        ones = torch.ones(len(chosen), self.base.level_shapes((1, 1))[0][0], 1, 1, device=device)
+        gains = self.base.for_synthesis(self.base.gained(ones, quality), quality)
+        return self._known.of(self.matching, self.dictionary, chosen, gains)
 
     # The codec.
 
@@ -195,7 +199,7 @@ class CLC(Codec):
         return *levels, numbers[:, :, None, None]
 
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
-        y = self.conditioned(self.base.ungained(levels[0], quality), levels[-1])
+        y = self.conditioned(self.base.for_synthesis(levels[0], quality), levels[-1], quality)
         return self.base.synthesis((y, *levels[1:-1]), None)
 
     def _decode(self, streams: Sequence[Bitstream], threads: int | None, *, parameters: bool) -> Latents:
@@ -222,7 +226,8 @@ class CLC(Codec):
             given = self.base.parameters_of(step, done)
             if self.told is None or step.level > 0:
                 return given
-            known = self._known_of(done.level(self.num_levels - 1), done.device)
+            quality = None if done.quality is None else torch.tensor(done.quality, device=done.device)
+            known = self._known_of(done.level(self.num_levels - 1), quality, done.device)
             return conditioned_parameters(self.base, given, done, self.matching, known, self.told)
         mean = torch.zeros(1, self.references, 1, 1, device=done.device)
         return Parameters(mean, indexes=mean.to(torch.uint8), computed=False)

@@ -44,7 +44,7 @@ def conditioned_parameters(
     assert given.scale is not None, "y is Gaussian"
     quality = None if done.quality is None else torch.tensor(done.quality, dtype=torch.float32, device=done.device)
     ones = torch.ones(done.batch, *done.shapes[0], device=done.device)
-    unit = base.ungained(ones, quality)  # gains are undone, as references are without
+    unit = base.for_synthesis(ones, quality)  # as references are
     mean = given.mean * unit
     mean, deviation = network(mean, given.scale * unit, matching.fused(mean, *known))
     return Parameters(mean / unit, deviation / unit)

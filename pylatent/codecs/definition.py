@@ -101,7 +101,15 @@ class CodecDefinition(nn.Module, ABC):
         """All quantised levels and quality (B,) -> pixels (B, 3, H, W), aligned and not clamped."""
 
     def ungained(self, y: Tensor, quality: Tensor | None) -> Tensor:
-        """y as it was before any gain of a picture's quality (B,); `synthesis` takes it with None for the quality."""
+        """y (B, C, h, w) as it was before any gain of a picture's quality (B,); 0 in channels that it leaves out."""
+        return y
+
+    def gained(self, y: Tensor, quality: Tensor | None) -> Tensor:
+        """y times the gain of each picture's quality (B,), as it is coded: what `ungained` undoes."""
+        return y
+
+    def for_synthesis(self, y: Tensor, quality: Tensor | None) -> Tensor:
+        """Coded y with the gain of the decoder; `synthesis` takes it with None for the quality."""
         return y
 
     @abstractmethod

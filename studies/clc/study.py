@@ -47,13 +47,13 @@ from pylatent.train.data import find_images
 EPSILONS = (0.1, 0.2, 0.3, 0.4, 0.5)
 NONE, CENTRAL, CELLS = Variant("photos", unusual="none"), Variant("photos"), Variant("cells")
 SAME = Variant("same", entries=None, on="same")
-FIRST = (NONE, CENTRAL, SAME, Variant("photos", unusual="random"), CELLS)
+FIRST = (SAME, NONE, CENTRAL, Variant("photos", unusual="random"), CELLS)
 SECOND = (
-    Variant("same", entries=None, unusual="wide", on="same"),
     Variant("cells", unusual="none", on="cells"),
     Variant("cells", on="cells"),
     Variant("photos", references=1),
     Variant("photos", references=5),
+    Variant("same", entries=None, unusual="wide", on="same"),
     Variant("same", entries=None, unusual="plain", on="same"),
     Variant("photos", on="cells"),
     Variant("photos", entries=64),

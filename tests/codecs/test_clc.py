@@ -121,6 +121,20 @@ def test_references_are_the_nearest_entries_the_nearest_first(codec):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("quality", [1.0, 2.5, 3.0])
+def test_an_entry_is_its_picture_at_every_quality(quality):
+    """Also where a decoder's gains are not one over the encoder's, as after training."""
+    base = make_residual()
+    base.inverse_gain.mul_(torch.rand_like(base.inverse_gain) + 0.2)
+    codec = CLC.around(base, make_dictionary(base, half=True), references=2, inner=12).eval()
+    own, at = picture(64, 64, batch=5, seed=1), torch.tensor([quality])
+    levels = codec.analyze(own, quality).levels
+    assert levels[-1][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    values, _ = codec._known_of(levels[-1], at.expand(5), own.device)
+    torch.testing.assert_close(values[:, 0], base.for_synthesis(levels[0], at.expand(5)), rtol=1e-2, atol=1e-2)
+
+
+@torch.no_grad()
 def test_references_change_the_pixels_and_nothing_that_is_coded(codec):
     latents = codec.decode(codec.encode(codec.analyze(picture(64, 64))))
     others = dataclasses.replace(latents, levels=(*latents.levels[:-1], (latents.levels[-1] + 2) % 5))
@@ -146,20 +160,20 @@ def test_what_is_known_of_entries_is_kept_until_weights_change(monkeypatch):
     known = codec.matching.known
     monkeypatch.setattr(codec.matching, "known", lambda y: asked.append(len(y)) or known(y))
     y, numbers = torch.randn(2, 12, 4, 4), torch.tensor([[0, 3], [3, 1]])[:, :, None, None]
-    first = codec.conditioned(y, numbers)
+    first = codec.conditioned(y, numbers, None)
     assert asked == [1, 1, 1, 2]  # three entries, and y
-    assert torch.equal(codec.conditioned(y, numbers), first)
+    assert torch.equal(codec.conditioned(y, numbers, None), first)
     assert asked == [1, 1, 1, 2, 2]
     direct = codec.blend(y, codec.matching(y, codec.dictionary.entries(numbers[:, :, 0, 0])))
     torch.testing.assert_close(first, direct)
     codec.matching.narrow.weight.mul_(0.5)
-    assert not torch.allclose(codec.conditioned(y, numbers), first)
+    assert not torch.allclose(codec.conditioned(y, numbers, None), first)
     with torch.inference_mode():
         codec.matching.narrow.weight.mul_(2)
-        codec.conditioned(y, numbers)
+        codec.conditioned(y, numbers, None)
     codec.requires_grad_(False)
     with torch.enable_grad():
-        codec.conditioned(y.requires_grad_(), numbers).sum().backward()  # what is kept takes part
+        codec.conditioned(y.requires_grad_(), numbers, None).sum().backward()  # what is kept takes part
     assert y.grad.abs().sum() > 0
 
 
@@ -167,8 +181,8 @@ def test_entries_that_were_not_asked_for_lately_are_forgotten(monkeypatch):
     monkeypatch.setattr(references, "_KEPT", 2)
     codec, y = make_clc().requires_grad_(False), torch.randn(1, 12, 4, 4)
     for numbers in ([0, 1], [1, 2], [1, 4], [3, 0]):
-        codec.conditioned(y, torch.tensor(numbers)[None, :, None, None])
-    assert list(codec._known._kept) == [0, 3]
+        codec.conditioned(y, torch.tensor(numbers)[None, :, None, None], None)
+    assert [number for number, _ in codec._known._kept] == [3, 0]
 
 
 def test_gradients_reach_the_networks_and_the_base():
