@@ -35,6 +35,8 @@ CASES: tuple[tuple[str, float | None], ...] = (
 )
 # With a pixel residual: picture, quality, bound.
 CORRECTED: tuple[tuple[str, float, int], ...] = (("rgb_1x1", 1.0, 0), ("rgb_96x64", 4.0, 0), ("grey_96x64", 2.5, 3))
+# With one that has no bound: picture, PSNR beyond the model's qualities.
+TARGETED: tuple[tuple[str, float], ...] = (("rgb_96x64", 41.0),)
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "skyline.png"
 PHOTO_QUALITY = 6.0
 
@@ -86,6 +88,11 @@ def main() -> None:
         path.write_bytes(api.compress(source, quality=quality, max_error=bound, model=codec))
         digests[name], pixels = decode(path)
         shown[name] = digest_of_pixels(pixels)
+    for picture, wanted in TARGETED if codec.defines_pixels else ():
+        path = folder / f"{picture}_psnr{wanted:g}.lat"
+        path.write_bytes(api.compress(DATA / "pictures" / f"{picture}.png", target_psnr=wanted, model=codec))
+        digests[path.stem], pixels = decode(path)
+        shown[path.stem] = digest_of_pixels(pixels)
     photo = folder / f"{PHOTO.stem}_q{PHOTO_QUALITY:g}.lat"
     photo.write_bytes(api.compress(PHOTO, quality=PHOTO_QUALITY, model=codec))
     digests[photo.stem], pixels = decode(photo)
