@@ -110,11 +110,11 @@ def speed_section() -> str:
 def operators_section() -> str:
     """The fused operators on a CPU against their peers: one float32 latent, one thread."""
     names = ("sga-sample", "gaussian-bits", "gated-fusion", "deform-conv2d")
-    results = {name: _load(f"{name}-zen5.json") for name in names}
+    results = {name: _load(f"{name}-zen4.json") for name in names}
     found, alone = results["deform-conv2d"]["environment"], results["sga-sample"]["environment"]["torch"]
     head = [
         f"One latent of 32x48 (a picture of 768x512), float32, one thread (torch {alone}; {found['torch']} for the "
-        f"deformable convolution, beside torchvision {found['torchvision']}; {found['processor']}). "
+        f"deformable convolution, beside torchvision {found['torchvision']}; {found['processor']}, beside other work). "
         "Microseconds, and how many times as long the others take:",
         "",
     ]
