@@ -23,9 +23,9 @@ def random_layer(generator, inputs, outputs, kernel, low, high, *, leaky=False, 
     )
     weight = (weight * scale * 0.95).round()
     room = limits.sums - 1 - largest_sum(weight, zero, low, high)
-    bias = (room * (2 * torch.rand(outputs, generator=generator) - 1)).round()
-    top = 255 if last else (1 << (13 if kernel == 3 else 12)) - 1
     spread = weight.square().sum((1, 2, 3)).sqrt() * high / 2
+    bias = (torch.minimum(room, spread / 4) * (2 * torch.rand(outputs, generator=generator) - 1)).round()
+    top = 255 if last else (1 << (13 if kernel == 3 else 12)) - 1
     multiplier = (top / spread.clamp_min(1) * 2.0**32).round().clamp(1, 2**31 - 1)
     names = weight.to(torch.int16), bias.to(torch.int32), multiplier.to(torch.int32)
     return IntegerLayer("random", *names, leaky, skip, 0 if last else -top, top, shuffle, torch.ones(inputs))
@@ -49,7 +49,8 @@ def random_synthesis(seed, channels=(7, 40, 33, 5)):
     add(b, b, 3, skip=True)
     add(b, a, 1)
     add(a, 48, 3, shuffle=4, last=True)
-    return IntegerSynthesis(integers(generator, 1, 1 << 30, 3, M).to(torch.int32), 8191, layers)
+    gains = integers(generator, 1, 1 << 30, 3, M) >> integers(generator, 0, 12, 3, M)
+    return IntegerSynthesis(gains.clamp(1).to(torch.int32), 8191, layers)
 
 
 def synthesis_at_its_limits(sign):

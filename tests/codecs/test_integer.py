@@ -217,3 +217,13 @@ def test_large_pictures_go_through_the_definition_in_tiles(monkeypatch):
         assert torch.equal(synthesis(y_hat, (1.0, 3.0)), expected)
         assert counted.calls == -(-size[0] // 8) * -(-size[1] // 8)
         monkeypatch.setattr(IntegerSynthesis, "reference", counted.function)
+
+
+@pytest.mark.parametrize("channels", [(7, 40, 33, 5), (1, 1, 1, 1), (7, 8, 8, 4)])
+def test_pixels_of_random_networks_tell_latents_and_gains_apart(channels):
+    """Other tests compare them: where nearly all were 0 or 255, whatever the latents, these would notice nothing."""
+    synthesis = random_synthesis(4, channels)
+    y_hat = latents(torch.Generator().manual_seed(0), 2, channels[0], 2, 3)
+    pixels = synthesis.reference(y_hat, synthesis.gains[:2])
+    for other, gains in ((-y_hat, synthesis.gains[:2]), (y_hat, synthesis.gains[1:])):
+        assert float((synthesis.reference(other, gains) != pixels).float().mean()) > 0.1
