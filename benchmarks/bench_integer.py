@@ -48,7 +48,7 @@ def layer_sides(channels: int, rows: int, columns: int) -> dict[str, Callable[[]
         layers = [layer(channels, channels, 3, 255) for _ in range(count)] + [layer(channels, 3, 1, 255)]
         packed = _integer_native.pack(255, IntegerSynthesis(gains, 255, layers).layers)
         for number, name in enumerate(_integer_native.variants()):
-            if name != "scalar":
+            if name not in ("scalar", "amx-model"):
                 sides[f"{name} {count}"] = partial(_integer_native.run, packed, latents, gains, 1, number)
         same_pixels([side for name, side in sides.items() if name.endswith(f" {count}")])
     convolution = nn.Conv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)

@@ -28,6 +28,8 @@ class Config:
     """the vector instructions that torch found"""
     simd: str
     """the level that the coder uses, and those that were built; PYLATENT_SIMD lowers it"""
+    integers: str
+    """the kernels that integer convolutions use, and the others that this machine could run"""
     threads: str
     """torch's thread count, which pylatent follows, and where the threads come from"""
 
@@ -46,6 +48,7 @@ def config() -> Config:
         cuda_devices=_cuda_devices(core.cuda_info() if core else None),
         cpu=torch.backends.cpu.get_cpu_capability(),
         simd=f"{core.simd} (built: {', '.join(core.simd_built)})" if core else "no: the coder runs in NumPy",
+        integers=_integer_kernels(core.integer_variants()) if core else "no: they are computed in float64",
         threads=f"{torch.get_num_threads()}, {core.thread_runtime() if core else 'torch operators only'}",
     )
 
@@ -53,6 +56,11 @@ def config() -> Config:
 def show_config() -> None:
     """Print `config()`: attach it to bug reports."""
     print(config())
+
+
+def _integer_kernels(variants: list[str]) -> str:
+    *others, used = (name for name in variants if name != "amx-model")
+    return f"{used} (others: {', '.join(others) or 'none'})"
 
 
 def _cuda_devices(info: dict | None) -> str:

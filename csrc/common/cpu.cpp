@@ -10,6 +10,10 @@
 #elif defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace pylatent {
 namespace {
@@ -50,6 +54,29 @@ Simd choose() {
   return best;
 }
 
+#if defined(__x86_64__) && defined(__linux__)
+// Tiles have 8 KB of state, which Linux saves for processes that have asked for it.
+bool may_use_tiles() {
+  constexpr unsigned kSaved = 1U << 27, kTile = 1U << 24, kInt8 = 1U << 25;
+  constexpr unsigned kState = 3U << 17;                        // of XCR0: configuration and data
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & kSaved)) return false;
+  unsigned saved, upper;
+  __asm__("xgetbv" : "=a"(saved), "=d"(upper) : "c"(0));
+  if ((saved & kState) != kState) return false;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx & kTile) || !(edx & kInt8)) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#else
+bool may_use_tiles() { return false; }
+#endif
+
+bool wants(const char* level) {
+  const char* wanted = std::getenv("PYLATENT_SIMD");
+  return wanted != nullptr && std::strcmp(wanted, level) == 0;
+}
+
 }  // namespace
 
 Simd simd_level() {
@@ -74,10 +101,15 @@ bool has_avx_vnni() {
 #endif
 }
 
+bool has_amx() {
+  return simd_level() == Simd::avx512 && !wants(simd_name(Simd::avx512)) && has_vnni() && may_use_tiles();
+}
+
+bool prefers_amx() { return wants("amx"); }
+
 bool has_neon() {
 #if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
-  const char* wanted = std::getenv("PYLATENT_SIMD");
-  return wanted == nullptr || std::strcmp(wanted, "scalar") != 0;
+  return !wants(simd_name(Simd::scalar));
 #else
   return false;
 #endif

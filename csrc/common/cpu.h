@@ -16,6 +16,13 @@ bool has_vnni();
 // Whether it has AVX-VNNI: the same at AVX2's width, on CPUs without AVX-512, too.
 bool has_avx_vnni();
 
+// Whether it has AMX's tiles and products of bytes besides AVX-512 VNNI, Linux lets this process use them (which it is
+// asked for), and PYLATENT_SIMD names no lower level.
+bool has_amx();
+
+// Whether PYLATENT_SIMD is amx: AMX is to be used even where something else is faster.
+bool prefers_amx();
+
 // Whether this is a 64-bit ARM, all of which have NEON, and PYLATENT_SIMD is not scalar.
 bool has_neon();
 

@@ -29,6 +29,7 @@ Kernels kernels_of(integers::Level level) {
     case Level::avx512:
       return avx512_kernels();
     case Level::avx512_vnni:
+    case Level::amx:
       return vnni_kernels();
 #endif
 #ifdef PYLATENT_NEON

@@ -35,8 +35,12 @@ Analysis::Analysis(Inputs inputs, std::vector<Layer> layers) : inputs_(std::move
   check_range("block", inputs_.block, 1, 1 << 10);
   check_equal("inputs of the first layer", layers_.front().shape.inputs,
               inputs_.channels() * inputs_.block * inputs_.block);
+  int32_t low = inputs_.low, high = inputs_.high;
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (i > 0) check_equal("inputs of a layer", layers_[i].shape.inputs, layers_[i - 1].channels);
+    layers_[i].small_inputs = -kSmall <= low && high <= kSmall;
+    low = layers_[i].follow.low;
+    high = layers_[i].follow.high;
     if (layers_[i].follow.skip) {
       check_range("place of a layer that adds inputs", static_cast<int64_t>(i), 1, INT32_MAX);
       check_equal("outputs of a layer that adds inputs", layers_[i].channels, layers_[i - 1].shape.inputs);

@@ -54,11 +54,14 @@ struct Finish {
   const int64_t* places;  // where the units of the block lie from a pixel's `out` on
 };
 
+struct ByteKernels;
+
 struct Kernels {
   void (*multiply)(const Product&);
   void (*spread)(const Spread&);
   void (*finish_tiles)(const Finish&);
   void (*finish_pixels)(const Finish&);
+  const ByteKernels* bytes = nullptr;  // instead of multiply, spread and finish_tiles, where there are some
 };
 
 Kernels scalar_kernels();
@@ -67,7 +70,9 @@ Kernels avx2_kernels();
 Kernels avx_vnni_kernels();        // AVX2 with AVX-VNNI
 Kernels avx512_vl_vnni_kernels();  // the same with the instruction as AVX-512 encodes it
 Kernels avx512_kernels();
-Kernels vnni_kernels();  // AVX-512 with VNNI
-Kernels neon_kernels();  // 64-bit ARM
+Kernels vnni_kernels();       // AVX-512 with VNNI
+Kernels amx_kernels();        // the same with AMX
+Kernels amx_model_kernels();  // the same on a model of AMX, to be tested
+Kernels neon_kernels();       // 64-bit ARM
 
 }  // namespace pylatent::integers

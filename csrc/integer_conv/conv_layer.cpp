@@ -46,7 +46,9 @@ Layer::Layer(const ConvShape& shape_, const Follow& follow_, bool tiled_, const 
       tiled(tiled_),
       side(tiled_ ? 2 : 1),
       depth(round_up(shape_.inputs, 2)),
-      positions(tiled_ ? kPositions : 1) {
+      positions(tiled_ ? kPositions : 1),
+      small_inputs(tiled_),
+      bytes_(std::make_unique<Bytes>()) {
   check_range("shuffle of a layer", follow.shuffle, 1, 1 << 10);
   check_equal("tiled form of a layer", tiled && !has_tiles(shape), false);
   check_equal("outputs modulo shuffle^2", shape.outputs % (follow.shuffle * follow.shuffle), 0);
@@ -127,6 +129,26 @@ void Layer::pack(const Block& block, const std::vector<int64_t>& origins, const 
       for (const Tap& tap : phase.taps) put(part++, input, j, weight[weight_of(origin, input, phase, tap)]);
     }
   }
+}
+
+int32_t Layer::weight_at(const Block& block, int64_t output, int64_t tap, int64_t input) const {
+  const int64_t width = block.units * kUnit;
+  const auto at = [&](int64_t part) -> int32_t {
+    return weights[block.weights + part * depth * width + (input / 2 * width + output) * 2 + input % 2];
+  };
+  if (!tiled) return at(tap);
+  // transform_kernel's inverse: the first and last row of (2 G) are those of the kernel, doubled, and the second the
+  // sum.
+  const auto undo = [&](int64_t of_three, int32_t first, int32_t sum, int32_t last) {
+    return of_three == 0 ? first / 2 : of_three == 2 ? last / 2 : sum - first / 2 - last / 2;
+  };
+  const auto row = [&](int64_t i) { return undo(tap % 3, at(4 * i), at(4 * i + 1), at(4 * i + 3)); };
+  return undo(tap / 3, row(0), row(1), row(3));
+}
+
+const ByteWeights& Layer::bytes() const {
+  std::call_once(bytes_->made, [&] { bytes_->weights.emplace(*this); });
+  return *bytes_->weights;
 }
 
 int64_t Layer::first_tap_row() const {

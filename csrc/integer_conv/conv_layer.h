@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "integer_conv/aligned.h"
+#include "integer_conv/conv_byte_weights.h"
 #include "integer_conv/conv_geometry.h"
 #include "integer_conv/conv_kernel.h"
 
@@ -51,6 +55,7 @@ class Layer : public Geometry {
   int64_t spread;     // pixels along a side that an output becomes in the activations
   int64_t channels;   // of the activations
   int64_t positions;  // of products: 16 of tiles, else 1
+  bool small_inputs;  // known to lie within kSmall, as those of tiles do
   std::vector<Block> blocks;
   std::vector<Unit> units;
   std::vector<int32_t> bias, multiplier, negative;  // in whole units
@@ -60,12 +65,22 @@ class Layer : public Geometry {
     const Size size = output_size(input);
     return {size.height * spread / out_step, size.width * spread / out_step};
   }
+  // Of an output of a block, as it was given.
+  int32_t weight_at(const Block& block, int64_t output, int64_t tap, int64_t input) const;
+  // The weights for ByteKernels, made when they are first asked for.
+  const ByteWeights& bytes() const;
   int64_t first_tap_row() const;
   int64_t last_tap_row() const;
 
  private:
   std::vector<int64_t> place_units();
   void pack(const Block& block, const std::vector<int64_t>& origins, const int16_t* weight);
+
+  struct Bytes {
+    std::once_flag made;
+    std::optional<ByteWeights> weights;
+  };
+  std::unique_ptr<Bytes> bytes_;
 };
 
 }  // namespace pylatent::integers

@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace pylatent::integers {
+namespace {
+
+constexpr double kNanosecondsOfSplit = 0.1;
+
+}  // namespace
 
 bool inside_limits(const Layer& layer, const int16_t* values, int64_t count) {
   int16_t smallest = 0, largest = 0;
@@ -32,19 +37,41 @@ Pipeline::Pipeline(const std::vector<Layer>& layers, const Kernels& kernels, std
     } else {
       rows_.emplace_back(sizes_[i], channels, schedule_.capacities[i], margin.left, margin.right);
     }
+    bytes_.emplace_back();
+    if (i == layers.size() || kernels.bytes == nullptr) continue;
+    const int64_t pixels = pixels_across(layers[i], sizes_[i + 1].width);
+    if (kernels.bytes->every_layer || layers[i].bytes().gain(layers[i], pixels) >= kLeastGain) {
+      margin = margin_of_bytes(layers[i], sizes_[i].width, sizes_[i + 1].width);
+      bytes_.back().emplace(sizes_[i], layers[i].bytes().pixel(), schedule_.capacities[i], margin.left, margin.right);
+    }
   }
+}
+
+// A row of inputs of a layer, if it needs bytes.
+void Pipeline::split(size_t number, int64_t row) {
+  if (!bytes_[number]) return;
+  const ByteWeights& weights = layers_[number].bytes();
+  const Rows<int16_t>& from = rows_[number];
+  kernels_.bytes->split({from.row(row), from.size().width, from.pitch(), weights.digits, bytes_[number]->row(row),
+                         weights.plane(), weights.pixel()});
 }
 
 bool Pipeline::layer_step(const Step& step, const Seen& seen) {
   const size_t i = static_cast<size_t>(step.layer);
   const Layer& layer = layers_[i];
   const Rows<int16_t>* to = layer.follow.wide ? nullptr : &rows_[i + 1];
-  const Ends ends{&rows_[i], layer.follow.skip ? &rows_[i - 1] : nullptr, to, layer.follow.wide ? &*wide_ : nullptr};
+  const Ends ends{&rows_[i], layer.follow.skip ? &rows_[i - 1] : nullptr, to, layer.follow.wide ? &*wide_ : nullptr,
+                  bytes_[i] ? &*bytes_[i] : nullptr};
   convolve(layer, kernels_, ends, step.first, step.last, pool_, threads_);
-  if (!seen || to == nullptr) return true;
-  const int64_t last = std::min(step.last * layer.spread, to->size().height);
-  for (int64_t row = step.first * layer.spread; row < last; ++row) {
+  if (to == nullptr) return true;
+  const int64_t begin = step.first * layer.spread, end = std::min(step.last * layer.spread, to->size().height);
+  for (int64_t row = begin; seen && row < end; ++row) {
     if (!seen(i, row, to->row(row), to->size().width * to->pitch())) return false;
+  }
+  if (bytes_[i + 1]) {
+    const double elements = static_cast<double>((end - begin) * to->size().width * to->pitch());
+    parallel_for(end - begin, elements * kNanosecondsOfSplit, threads_,
+                 [&](int64_t row) { split(i + 1, begin + row); });
   }
   return true;
 }

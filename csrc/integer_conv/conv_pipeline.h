@@ -39,6 +39,7 @@ class Pipeline {
 
  private:
   bool layer_step(const Step& step, const Seen& seen);
+  void split(size_t number, int64_t row);
 
   const std::vector<Layer>& layers_;
   Kernels kernels_;
@@ -46,7 +47,8 @@ class Pipeline {
   Schedule schedule_;
   int threads_;
   ScratchPool pool_;
-  std::vector<Rows<int16_t>> rows_;  // inputs of each layer, and results unless they are wide
+  std::vector<Rows<int16_t>> rows_;                  // inputs of each layer, and results unless they are wide
+  std::vector<std::optional<Rows<uint8_t>>> bytes_;  // inputs of each layer that ByteKernels compute
   std::optional<Rows<int32_t>> wide_;
 };
 
@@ -65,8 +67,11 @@ bool Pipeline::run(Read&& read, Write&& write, const Seen& seen) {
     bool good = true;
     if (step.layer < 0) {
       const Rows<int16_t>& rows = rows_.front();
-      good = each_row(step, rows.size(), rows.channels(),
-                      [&](int64_t row) { return read(row, rows.row(row), rows.pitch()); });
+      good = each_row(step, rows.size(), rows.channels(), [&](int64_t row) {
+        if (!read(row, rows.row(row), rows.pitch())) return false;
+        split(0, row);
+        return true;
+      });
     } else if (step.layer < count) {
       good = layer_step(step, seen);
     } else if constexpr (std::is_same_v<T, int32_t>) {

@@ -2,6 +2,7 @@
 
 #include "common/checks.h"
 #include "common/cpu.h"
+#include "integer_conv/conv_trial.h"
 
 namespace pylatent::integers {
 namespace {
@@ -13,7 +14,11 @@ struct Variant {
 };
 
 std::vector<Variant> find_variants() {
-  std::vector<Variant> found{{"scalar", Level::scalar, scalar_kernels()}};
+  std::vector<Variant> found;
+#ifdef PYLATENT_X86_SIMD
+  if (simd_level() >= Simd::avx2) found.push_back({"amx-model", Level::amx_model, amx_model_kernels()});
+#endif
+  found.push_back({"scalar", Level::scalar, scalar_kernels()});
 #ifdef PYLATENT_X86_SIMD
   found.push_back({"sse2", Level::sse2, sse2_kernels()});
   if (simd_level() >= Simd::avx2) {
@@ -30,6 +35,13 @@ std::vector<Variant> find_variants() {
     found.push_back({"avx512", Level::avx512, avx512_kernels()});
     if (has_vnni()) found.push_back({"avx512-vnni", Level::avx512_vnni, vnni_kernels()});
   }
+#ifdef PYLATENT_AMX
+  if (has_amx()) {
+    const Kernels kernels = amx_kernels();
+    const bool last = prefers_amx() || is_faster(kernels, found.back().kernels);
+    found.insert(found.end() - (last ? 0 : 1), {"amx", Level::amx, kernels});
+  }
+#endif
 #endif
 #ifdef PYLATENT_NEON
   if (has_neon()) found.push_back({"neon", Level::neon, neon_kernels()});

@@ -7,9 +7,9 @@
 
 namespace pylatent::integers {
 
-enum class Level { scalar, sse2, avx2, avx_vnni, avx512_vl_vnni, avx512, avx512_vnni, neon };
+enum class Level { amx_model, scalar, sse2, avx2, avx_vnni, avx512_vl_vnni, avx512, avx512_vnni, amx, neon };
 
-// Names of those that PYLATENT_SIMD allows, the fastest last.
+// Names of those that PYLATENT_SIMD allows, the fastest last. With AVX2, the first is a model of AMX, for tests.
 std::vector<const char*> variants();
 
 // The kernels of a place in variants(), or of the last for -1. Throws std::invalid_argument.

@@ -31,7 +31,16 @@ int64_t most_units(const Layer& layer) {
   return most;
 }
 
-int64_t pixels_across(const Layer& layer, int64_t result) { return (result + layer.spread - 1) / layer.spread; }
+Margin margin_of_taps(const Layer& layer, int64_t width, int64_t pixels) {
+  Margin margin{0, 0};
+  for (const Phase& phase : layer.phases) {
+    for (const Tap& tap : phase.taps) {
+      margin.left = std::max(margin.left, -tap.column);
+      margin.right = std::max(margin.right, (pixels - 1) * layer.in_step + tap.column + 1 - width);
+    }
+  }
+  return margin;
+}
 
 // Tiles of one row that a task has; `before`: its tiles of earlier rows. In tiles.
 struct Run {
@@ -42,7 +51,12 @@ struct Run {
 class Task {
  public:
   Task(const Layer& layer, const Kernels& kernels, const Ends& ends, int64_t last, Scratch& scratch)
-      : layer_(layer), kernels_(kernels), ends_(ends), last_(last), scratch_(scratch) {}
+      : layer_(layer),
+        kernels_(kernels),
+        ends_(ends),
+        last_(last),
+        scratch_(scratch),
+        tiled_(layer.tiled && ends.bytes == nullptr) {}
 
   void run(int64_t first, int64_t across, int64_t begin, int64_t end) {
     tiles_ = end - begin;
@@ -52,12 +66,35 @@ class Task {
       runs_.push_back({first + tile / across * layer_.side, column * layer_.side, tiles, tile - begin});
       tile += tiles;
     }
-    if (layer_.tiled) spread();
+    if (tiled_) spread();
     int phase = -1;
     for (const Block& block : layer_.blocks) {
-      if (!layer_.tiled && block.phase != phase) find_rows(layer_.phases[static_cast<size_t>(block.phase)]);
+      if (!tiled_ && block.phase != phase) find_rows(layer_.phases[static_cast<size_t>(block.phase)]);
       phase = block.phase;
       multiply(block);
+      for (const Run& run : runs_) finish(block, run);
+    }
+  }
+
+  // The same by ByteKernels: pixels in groups, which end with a row.
+  void run_groups(int64_t first, int64_t across, int64_t begin, int64_t end) {
+    const int64_t groups = (across + kGroup - 1) / kGroup;
+    for (int64_t group = begin; group < end; ++group) {
+      const int64_t column = group % groups * kGroup;
+      runs_.push_back(
+          {first + group / groups, column, std::min(across - column, int64_t{kGroup}), (group - begin) * kGroup});
+    }
+    const ByteWeights& weights = layer_.bytes();
+    std::vector<const uint8_t*> places;
+    int phase = -1;
+    for (size_t number = 0; number < layer_.blocks.size(); ++number) {
+      const Block& block = layer_.blocks[number];
+      const Phase& of_block = layer_.phases[static_cast<size_t>(block.phase)];
+      if (block.phase != phase) places = find_groups(of_block);
+      phase = block.phase;
+      kernels_.bytes->multiply({places.data(), end - begin, layer_.in_step * ends_.bytes->pitch(),
+                                static_cast<int64_t>(of_block.taps.size()), weights.chunks, weights.digits,
+                                weights.values.get() + weights.blocks[number], block.units, scratch_.sums.get()});
       for (const Run& run : runs_) finish(block, run);
     }
   }
@@ -92,6 +129,18 @@ class Task {
     }
   }
 
+  std::vector<const uint8_t*> find_groups(const Phase& phase) const {
+    const Rows<uint8_t>& from = *ends_.bytes;
+    std::vector<const uint8_t*> places;
+    for (const Tap& tap : phase.taps) {
+      for (const Run& run : runs_) {
+        places.push_back(from.row(run.row * layer_.in_step + tap.row) +
+                         (run.column * layer_.in_step + tap.column) * from.pitch());
+      }
+    }
+    return places;
+  }
+
   void multiply(const Block& block) {
     const int64_t outputs = block.units * kUnit;
     const int64_t taps = static_cast<int64_t>(layer_.phases[static_cast<size_t>(block.phase)].taps.size());
@@ -120,7 +169,7 @@ class Task {
     job.sums = scratch_.sums.get() + run.before * outputs;
     job.position = count_ * outputs;
     job.tiles = run.tiles;
-    job.columns = std::min(run.tiles * layer_.side, columns);
+    job.columns = std::min(run.tiles * (tiled_ ? layer_.side : 1), columns);
     job.rows = static_cast<int>(std::min(layer_.side, last_ - run.row));
     job.units = block.units;
     job.bias = layer_.bias.data() + block.first;
@@ -151,7 +200,7 @@ class Task {
       places[unit] = at.row * to.stride() + at.column * to.pitch() + at.channel;
     }
     job.places = places;
-    (layer_.tiled ? kernels_.finish_tiles : kernels_.finish_pixels)(job);
+    (tiled_ ? kernels_.finish_tiles : kernels_.finish_pixels)(job);
   }
 
   const int16_t** rows_at(int64_t tap) { return scratch_.rows.data() + tap * count_; }
@@ -161,17 +210,20 @@ class Task {
   const Ends& ends_;
   int64_t last_;
   Scratch& scratch_;
+  bool tiled_;
   int64_t tiles_ = 0, count_ = 0;  // count_: in whole groups of kRows
   std::vector<Run> runs_;
 };
 
 }  // namespace
 
+int64_t pixels_across(const Layer& layer, int64_t result) { return (result + layer.spread - 1) / layer.spread; }
+
 ScratchPool::ScratchPool(const std::vector<Layer>& layers) {
   for (const Layer& layer : layers) {
     const int64_t tiles = tiles_of(layer);
     if (layer.tiled) spread_ = std::max(spread_, kPositions * tiles * round_up(layer.shape.inputs, kPad));
-    sums_ = std::max(sums_, layer.positions * tiles * most_units(layer) * kUnit);
+    sums_ = std::max(sums_, std::max<int64_t>(layer.positions * tiles, kGroups * kGroup) * most_units(layer) * kUnit);
     rows_ = std::max(rows_, most_taps(layer) * tiles);
   }
 }
@@ -197,14 +249,11 @@ void ScratchPool::give(std::unique_ptr<Scratch> scratch) {
 Margin margin_of(const Layer& layer, int64_t width, int64_t result) {
   const int64_t pixels = pixels_across(layer, result);
   if (layer.tiled) return {1, round_up(pixels, 2) + 1 - width};
-  Margin margin{0, 0};
-  for (const Phase& phase : layer.phases) {
-    for (const Tap& tap : phase.taps) {
-      margin.left = std::max(margin.left, -tap.column);
-      margin.right = std::max(margin.right, (pixels - 1) * layer.in_step + tap.column + 1 - width);
-    }
-  }
-  return margin;
+  return margin_of_taps(layer, width, pixels);
+}
+
+Margin margin_of_bytes(const Layer& layer, int64_t width, int64_t result) {
+  return margin_of_taps(layer, width, round_up(pixels_across(layer, result), kGroup));
 }
 
 void convolve(const Layer& layer, const Kernels& kernels, const Ends& ends, int64_t first, int64_t last,
@@ -215,6 +264,16 @@ void convolve(const Layer& layer, const Kernels& kernels, const Ends& ends, int6
   const int64_t together = round_up((tiles + groups - 1) / groups, kRows);
   const double products = static_cast<double>(tiles * layer.depth * layer.positions) *
                           static_cast<double>(layer.bias.size()) * (layer.tiled ? 1.0 : most_taps(layer));
+  if (ends.bytes != nullptr) {
+    const int64_t all = (last - first) * ((pixels + kGroup - 1) / kGroup);
+    parallel_for((all + kGroups - 1) / kGroups, products / kProducts, threads, [&](int64_t number) {
+      std::unique_ptr<Scratch> scratch = pool.take();
+      Task(layer, kernels, ends, last, *scratch)
+          .run_groups(first, pixels, number * kGroups, std::min((number + 1) * kGroups, all));
+      pool.give(std::move(scratch));
+    });
+    return;
+  }
   parallel_for((tiles + together - 1) / together, products / kProducts, threads, [&](int64_t number) {
     std::unique_ptr<Scratch> scratch = pool.take();
     Task(layer, kernels, ends, last, *scratch)

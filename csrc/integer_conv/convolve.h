@@ -38,15 +38,20 @@ struct Ends {
   const Rows<int16_t>* skip;
   const Rows<int16_t>* to;
   const Rows<int32_t>* wide;
+  const Rows<uint8_t>* bytes;  // of `from`, for ByteKernels, or null
 
   Size result() const { return to != nullptr ? to->size() : wide->size(); }
 };
+
+// Of a layer's results of some width, before they become more.
+int64_t pixels_across(const Layer& layer, int64_t result);
 
 // Columns of zeros that a layer reads to the left and the right of inputs of some width, for results of another.
 struct Margin {
   int64_t left, right;
 };
 Margin margin_of(const Layer& layer, int64_t width, int64_t result);
+Margin margin_of_bytes(const Layer& layer, int64_t width, int64_t result);
 
 // Rows `first` (of which tiles begin) to `last` - 1 of the layer's pixels, before they become more.
 void convolve(const Layer& layer, const Kernels& kernels, const Ends& ends, int64_t first, int64_t last,

@@ -26,7 +26,7 @@ def why_not_native(y_hat: Tensor) -> str | None:
 
 
 def variants() -> list[str]:
-    """The kernels that this machine and PYLATENT_SIMD allow, the fastest last."""
+    """The kernels that this machine and PYLATENT_SIMD allow, the fastest last; `amx-model` is for tests."""
     return list(_native.core().integer_variants())
 
 

@@ -38,9 +38,9 @@ uint64_t checksum(const std::vector<T>& values) {
 }
 
 integers::Layer layer(Random& random, int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride,
-                      const integers::Follow& follow) {
+                      const integers::Follow& follow, int64_t weights = 60) {
   const integers::ConvShape shape{inputs, outputs, kernel, kernel, stride, kernel / 2, 0, false};
-  const auto weight = random.some<int16_t>(outputs * inputs * kernel * kernel, -60, 60);
+  const auto weight = random.some<int16_t>(outputs * inputs * kernel * kernel, -weights, weights);
   const auto bias = random.some<int32_t>(outputs, -(1 << 20), 1 << 20);
   const auto multiplier = random.some<int32_t>(outputs, 1 << 20, 1 << 26),
              negative = random.some<int32_t>(outputs, 0, 1 << 20);
@@ -52,7 +52,7 @@ void syntheses(int variant) {
   constexpr int32_t kMost = 4000;
   std::vector<integers::Layer> layers;
   layers.push_back(layer(random, 20, 33, 3, 1, {1, false, -kMost, kMost, false, false}));
-  layers.push_back(layer(random, 33, 33, 3, 1, {1, false, -kMost, kMost, false, false}));
+  layers.push_back(layer(random, 33, 33, 3, 1, {1, false, -kMost, kMost, false, false}, 400));
   layers.push_back(layer(random, 33, 33, 3, 1, {1, true, -kMost, kMost, false, false}));
   layers.push_back(layer(random, 33, 72, 1, 1, {2, false, -kMost, kMost, false, false}));
   layers.push_back(layer(random, 18, 48, 3, 1, {4, false, 0, 255, true, false}));
