@@ -71,7 +71,7 @@ void analyses(int variant) {
   layers.push_back(layer(random, 48, 21, 3, 1, {1, false, -kMost, kMost, false, false}));
   layers.push_back(layer(random, 21, 34, 3, 2, {1, false, -kMost, kMost, false, false}));
   layers.push_back(layer(random, 34, 19, 3, 2, {1, false, -(1 << 29), 1 << 29, false, true}));
-  const integers::Analysis analysis(8160, 4, std::move(layers));
+  const integers::Analysis analysis({{8160, 8160, 8160}, 0, 8160, 4}, std::move(layers));
   auto pixels = random.some<float>(3 * 50 * 70, 0, 255);
   for (float& pixel : pixels) pixel /= 255;
   const integers::Size size = analysis.result_size({50, 70}, 16);
