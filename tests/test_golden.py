@@ -7,6 +7,7 @@ import torch
 from make_golden import GOLDEN, decode, digest_by, digest_of_pixels
 
 from pylatent import images
+from pylatent._receivers import SIDES
 
 FILES = sorted(GOLDEN.glob("*/*.lat"))
 
@@ -32,5 +33,6 @@ def test_latents_are_exactly_those_that_were_written(path):
 
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "default-2").glob("*.lat")), ids=lambda path: path.stem)
-def test_previews_are_exactly_those_that_were_shown(path):
-    assert digest_by("light", path) == json.loads((path.parent / "light.json").read_text())[path.stem]
+def test_other_receivers_show_exactly_what_they_showed(path):
+    for receiver in SIDES:
+        assert digest_by(receiver, path) == json.loads((path.parent / f"{receiver}.json").read_text())[path.stem]

@@ -1,4 +1,4 @@
-"""The models of the study: the start, and what three short trainings made of it."""
+"""The models of the study: the start, what three short trainings made of it, and the receiver that is shipped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pylatent import zoo
 from pylatent.codecs import Codec
+from pylatent.codecs.integer_convert import load_float_synthesis
 from pylatent.evaluation.lpips import LPIPS
 from pylatent.train.perceptual import PerceptualTrainer
 from pylatent.train.perceptual_recipe import PerceptualRecipe
@@ -26,6 +27,15 @@ def start() -> Codec:
     codec = zoo.load("default")
     codec.drop_synthesis()
     return codec.eval()
+
+
+def shipped() -> Codec:
+    """The default model with its perceptual receiver, by the float networks that its integers stand for."""
+    codec = zoo.load("default")
+    synthesis = codec.receivers["perceptual"].synthesis
+    codec.drop_synthesis()
+    load_float_synthesis(codec.g_s, codec.inverse_gain, synthesis)
+    return codec.eval().requires_grad_(False)
 
 
 def trained(recipe: PerceptualRecipe, run: Path, photos: Path, lpips: Path) -> Codec:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from labels import blood_cells, compare, digits
-from models import QUALITIES, RECIPES, start, trained
+from models import QUALITIES, RECIPES, shipped, start, trained
 from pictures import side_by_side
 from table import measure
 
@@ -41,7 +41,7 @@ def main() -> None:
     recipes = {name: replace(each, steps=options.steps or each.steps) for name, each in RECIPES.items()}
     torch.set_num_threads(1)
     metrics = [LPIPS.load(net, options.lpips) for net in ("vgg", "alex")]
-    models = {"start": start()} | {
+    models = {"start": start(), "shipped": shipped()} | {
         name: trained(recipe, options.runs / name, options.photos, options.lpips) for name, recipe in recipes.items()
     }
     centres = load_centres(options.validation, CENTRE)
@@ -55,8 +55,10 @@ def main() -> None:
     }
     result["validation"] = {name: measure(codec, centres, metrics, QUALITIES) for name, codec in models.items()}
     pictures = load_images(options.kodak, 161)
-    result["kodak"] = {name: measure(models[name], pictures, metrics, QUALITIES) for name in ("start", "receiver")}
-    shown = [models["start"], models["receiver"]]
+    result["kodak"] = {
+        name: measure(models[name], pictures, metrics, QUALITIES) for name in ("start", "receiver", "shipped")
+    }
+    shown = [models["start"], models["shipped"]]
     side_by_side(options.kodak, shown, QUALITIES[0], options.picture)
     named = {name: models[name] for name in ("start", "control", "joint")}
     result["labels"] = compare(named, [blood_cells(options.bccd), digits()], LABELS_AT)
