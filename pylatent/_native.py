@@ -61,9 +61,24 @@ def why_not_native(tensor: Tensor | None = None, dtypes: Sequence[torch.dtype] =
             return f"there are native kernels for cpu and cuda tensors, not for {kind}"
         if _reason is None and kind == "cuda" and _cuda_reason is not None:
             return _cuda_reason
+    if tensor is not None and is_transformed():
+        return "there are no native kernels for the tensors of vmap and torch.func's other transforms"
     if tensor is not None and tensor.dtype not in dtypes:
         return f"there is no native kernel for {tensor.dtype}"
     return _reason if _emulator is None else None
+
+
+def on_cpu() -> bool:
+    """Whether CPU tensors go to the CPU kernels of the native core."""
+    return _C is not None and _emulator is None
+
+
+_transforms = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+
+
+def is_transformed() -> bool:
+    """Whether the code runs inside `torch.func`'s transforms, whose tensors have no memory of their own."""
+    return not torch.compiler.is_compiling() and _transforms()
 
 
 def choose(backend: Backend, why_not: str | None) -> bool:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._bounds import lower_bound
@@ -139,7 +138,7 @@ class _GaussianBits(torch.autograd.Function):
         return _forward(q, scales)
 
     @staticmethod
-    @once_differentiable
+    @_library.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         return _backward(grad, *ctx.saved_tensors)
 
@@ -157,6 +156,6 @@ def gaussian_bits(q: Tensor, scales: Tensor, *, backend: _native.Backend = "auto
         q, scales = q.to(dtype), scales.to(dtype)
     if not _native.choose(backend, _native.why_not_native(q, _NATIVE_DTYPES)):
         return gaussian_bits_reference(q, scales)
-    if torch.is_grad_enabled() and (q.requires_grad or scales.requires_grad):
+    if _library.needs_gradient(q, scales):
         return _GaussianBits.apply(q, scales)
     return _forward(q, scales)

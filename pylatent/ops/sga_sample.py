@@ -34,7 +34,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_same_device, check_shape, check_tensor
@@ -249,7 +248,7 @@ class _SgaSample(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
+    @_library.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (slope,) = ctx.saved_tensors
         return ((grad * slope).to(grad.dtype), *[None] * 9)
@@ -302,6 +301,6 @@ def sga_sample(
         classes,
         *(parameters.get(name, 1.0) for name in ("a", "r", "n")),
     )
-    if torch.is_grad_enabled() and v.requires_grad:
+    if _library.needs_gradient(v):
         return _SgaSample.apply(v, *arguments)
     return _forward(v, *arguments, False)[0]

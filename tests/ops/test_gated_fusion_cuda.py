@@ -153,7 +153,7 @@ def test_ways_that_were_measured(device, dtype, tf32, pixels, channels, apart, i
 
 def test_no_products_of_nothing(device):
     y, s = torch.empty(1, 0, 2, 2), torch.empty(1, 4, 2, 2)
-    assert not cuda.products_apart(y, s, 1 << 20, False)
+    assert not cuda.products_apart(y, s, 1 << 20, False, False)
 
 
 # Rows of pixels so long that a block takes one, and more pixels and channels than a block of the other kernel takes.

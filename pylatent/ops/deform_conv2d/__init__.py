@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
@@ -224,7 +223,7 @@ class _DeformConv2d(torch.autograd.Function):
         return _forward(input, offset, weight, bias, mask, stride, padding, dilation)
 
     @staticmethod
-    @once_differentiable
+    @_library.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         input, offset, weight, mask = ctx.saved_tensors
         needs = ctx.needs_input_grad
@@ -284,8 +283,7 @@ def deform_conv2d(
     _check(input, offset, weight, bias, mask, stride, padding, dilation)
     if not _native.choose(backend, _why_not_native(input)):
         return deform_conv2d_reference(input, offset, weight, bias, stride, padding, dilation, mask)
-    tensors = [t for t in (input, offset, weight, bias, mask) if t is not None]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if _library.needs_gradient(input, offset, weight, bias, mask):
         return _DeformConv2d.apply(input, offset, weight, bias, mask, stride, padding, dilation)
     return _forward(input, offset, weight, bias, mask, stride, padding, dilation)
 

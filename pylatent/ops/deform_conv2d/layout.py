@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ from pylatent.ops.deform_conv2d.sizes import Pair, Sizes
 _LEAST_CHANNELS = 64
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """Groups merged, channels in segments that are padded to 16 bytes."""
 
     n: Sizes
@@ -25,6 +27,7 @@ class Layout(NamedTuple):
     vector: int  # elements of 16 bytes
 
     @classmethod
+    @lru_cache(maxsize=256)
     def of(cls, n: Sizes, dtype: torch.dtype) -> Layout:
         per_group = max(n.channels, n.out_channels) // n.groups
         merged = max(
@@ -33,25 +36,25 @@ class Layout(NamedTuple):
         segment = math.gcd(merged * n.channels // n.groups, n.channels // n.offset_groups)
         return cls(n, merged, segment, 16 // dtype.itemsize)
 
-    @property
+    @cached_property
     def groups(self) -> int:
         return self.n.groups // self.merged
 
-    @property
+    @cached_property
     def segments(self) -> int:
         return self.n.channels // self.segment
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """Output channels of a merged group."""
         return self.n.out_channels // self.groups
 
-    @property
+    @cached_property
     def padded(self) -> int:
         """Channels of a segment with the zeros behind them."""
         return -(-self.segment // self.vector) * self.vector
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Columns of a merged group for one pixel: taps times segments times padded channels."""
         return self.n.taps * (self.segments // self.groups) * self.padded

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
@@ -62,19 +61,21 @@ def _check(
     check_dtype("y", y, _DTYPES)
     check_rank("y", y, ("B", "Cy", "H", "W"))
     check_rank("s", s, ("B", "Cs", "H", "W"))
-    check_shape("s", s, (y.shape[0], s.shape[1], *y.shape[2:]))
-    for name, weight, x in (("weight_y", weight_y, y), ("weight_s", weight_s, s)):
+    (batch, inputs, height, width), scales = y.shape, s.shape[1]
+    check_shape("s", s, (batch, scales, height, width))
+    for name, weight, columns in (("weight_y", weight_y, inputs), ("weight_s", weight_s, scales)):
         if weight.dim() != 4:
             check_rank(name, weight, ("C", f"C{name[-1]}"))
-        check_shape(name, weight, (weight_y.shape[0], x.shape[1], *(1,) * (weight.dim() - 2)))
-    tensors = {"s": s, "weight_y": weight_y, "weight_s": weight_s}
-    for name, bias in (("bias_y", bias_y), ("bias_s", bias_s)):
+            check_shape(name, weight, (weight_y.shape[0], columns))
+        else:
+            check_shape(name, weight, (weight_y.shape[0], columns, 1, 1))
+    biases = (("bias_y", bias_y), ("bias_s", bias_s))
+    for name, bias in biases:
         if bias is not None:
             check_shape(name, bias, weight_y.shape[:1])
-            tensors[name] = bias
     dtype, device = y.dtype, y.device
-    for name, tensor in tensors.items():
-        if tensor.dtype != dtype or tensor.device != device:
+    for name, tensor in (("s", s), ("weight_y", weight_y), ("weight_s", weight_s), *biases):
+        if tensor is not None and (tensor.dtype != dtype or tensor.device != device):
             check_same_dtype(name, tensor, "y", y)
             check_same_device(name, tensor, "y", y)
 
@@ -85,11 +86,9 @@ def _why_not_native(y: Tensor) -> str | None:
     return _native.why_not_native(y, (cuda if on_cuda else cpu).DTYPES)
 
 
-# Elements of the result below which eager torch's four operators are as fast, on a Zen 4: of float32, and of half
-# precision in NCHW and channels-last.
-_LEAST_ELEMENTS = 3 << 17
+# Elements of the result below which eager torch's four operators are as fast, on a Zen 4, in NCHW and channels-last.
 _LEAST_OF_HALF = (1 << 18, 1 << 19)
-_SMALL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_LEAST = {torch.float32: (3 << 17,) * 2, torch.float16: _LEAST_OF_HALF, torch.bfloat16: _LEAST_OF_HALF}
 
 
 def _small(
@@ -101,17 +100,16 @@ def _small(
     Next to products of some 100 µs the checks of all arguments take a tenth of the time, more where caches are cold:
     here torch checks what its convolution is given, and what it lets through is looked at afterwards.
     """
-    if torch.compiler.is_compiling() or _native.is_emulated() or _native.why_not_native() is not None:
+    if torch.compiler.is_compiling() or not _native.on_cpu() or _native.is_transformed():
         return None
     try:
-        if not y.is_cpu or y.dtype not in _SMALL_DTYPES or cpu.product_dtype(y.dtype) != y.dtype:
+        dtype = y.dtype
+        if not y.is_cpu or dtype not in _LEAST or cpu.product_dtype(dtype) != dtype:
             return None
-        (batch, inputs, height, width), (*_, scales, rows, columns) = y.shape, s.shape
-        last = is_channels_last(y)
-        least = _LEAST_ELEMENTS if y.dtype == torch.float32 else _LEAST_OF_HALF[last]
-        if not 0 < batch * weight_y.size(0) * height * width < least or inputs * scales == 0:
-            return None
-        if rows != height or columns != width:
+        (batch, inputs, height, width), (_, scales, rows, columns) = y.shape, s.shape
+        outputs, last = weight_y.size(0), not y.is_contiguous()
+        elements = batch * outputs * height * width
+        if not 0 < elements < _LEAST[dtype][last] or rows != height or columns != width or inputs * scales == 0:
             return None
         if weight_y.dim() == 2:
             weight_y = weight_y[:, :, None, None]
@@ -120,11 +118,14 @@ def _small(
         u, v = torch.conv2d(y, weight_y, bias_y), torch.conv2d(s, weight_s, bias_s)
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return None  # the checks name what is wrong
-    same = u.shape == v.shape and u.dtype == v.dtype and u.is_cpu and v.is_cpu
-    if not same or u.size(2) != height or u.size(3) != width:  # kernels of another size
+    if not u.shape == v.shape == (batch, outputs, height, width):  # also kernels of another size
+        return None
+    if u.dtype != v.dtype or not (u.is_cpu and v.is_cpu):
         return None
     if u.requires_grad or v.requires_grad or type(u) is not Tensor or torch.jit.is_tracing():
-        return in_layout(u * torch.sigmoid(v), last)
+        out = u * v.sigmoid_()
+        return out if not last and out.is_contiguous() else in_layout(out, is_channels_last(y))
+    last = is_channels_last(y)
     u, v = in_layout(u, last), in_layout(v, last)
     cpu.gate(u, v)
     return u
@@ -190,25 +191,29 @@ class _GatedFusion(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @_library.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, s, weight_y, weight_s, out, gate = ctx.saved_tensors
         needs = ctx.needs_input_grad
         to_bias = needs[4] or needs[5]
         grad_u, grad_v, sums = _backward(grad, out, gate, to_bias)
-        last, work = is_channels_last(out), grad_u.dtype
+        dtype, work, last = y.dtype, grad_u.dtype, is_channels_last(out)
         # Where nothing is traced, the CPU's products are chosen by trying them.
-        tried = out.is_cpu and not torch.compiler.is_compiling()
+        tried = out.is_cpu and not torch.compiler.is_compiling() and not _native.is_emulated()
         gradients = products.gradients if tried else products.library_gradients
-        to_biases = sums.to(y.dtype).unbind(0) if to_bias else (None, None)
+        if to_bias and sums.dtype != dtype:
+            sums = sums.to(dtype)
         grads: list[Tensor | None] = [None] * 6
         for i, x, weight, grad_w in ((0, y, weight_y, grad_u), (1, s, weight_s, grad_v)):
             if needs[i] or needs[i + 2]:
-                operands = grad_w, in_layout(x, last).to(work), weight.to(work)
-                to_x, to_weight = gradients(*operands, (needs[i], needs[i + 2]), last)
-                grads[i] = None if to_x is None else to_x.to(x.dtype)
-                grads[i + 2] = None if to_weight is None else to_weight.to(x.dtype)
-            grads[i + 4] = to_biases[i] if needs[i + 4] else None
+                x = in_layout(x, last)
+                if work != dtype:  # even where it changes nothing, `to` costs a microsecond
+                    x, weight = x.to(work), weight.to(work)
+                grads[i], grads[i + 2] = gradients(grad_w, x, weight, (needs[i], needs[i + 2]), last)
+            if needs[i + 4]:
+                grads[i + 4] = sums.select(0, i)
+        if work != dtype:
+            grads = [None if t is None else t.to(dtype) for t in grads]
         return tuple(grads)
 
 
@@ -256,7 +261,6 @@ def gated_fusion(
     _check(y, s, weight_y, weight_s, bias_y, bias_s)
     if not _native.choose(backend, _why_not_native(y)):
         return gated_fusion_reference(y, s, weight_y, weight_s, bias_y, bias_s)
-    tensors = [t for t in (y, s, weight_y, weight_s, bias_y, bias_s) if t is not None]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if _library.needs_gradient(y, s, weight_y, weight_s, bias_y, bias_s):
         return _GatedFusion.apply(y, s, weight_y, weight_s, bias_y, bias_s)
     return _forward(y, s, weight_y, weight_s, bias_y, bias_s, False)[0]

@@ -10,6 +10,7 @@ from torch import Tensor
 from pylatent import _native
 from pylatent.ops.gated_fusion.layout import (
     HALF_DTYPES,
+    added,
     empty_output,
     empty_sums,
     in_layout,
@@ -104,7 +105,7 @@ def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tenso
         last,
         _native.thread_count(),
     )
-    return grad_u, grad_v, grad.new_empty(0, dtype=sum_dtype(out.dtype)) if partial is None else partial.sum(1)
+    return grad_u, grad_v, grad.new_empty(0, dtype=sum_dtype(out.dtype)) if partial is None else added(partial)
 
 
 def gate(u: Tensor, v: Tensor) -> None:

@@ -8,18 +8,26 @@ from torch import Tensor
 
 from pylatent import _native
 from pylatent.ops.gated_fusion import cost as cost
-from pylatent.ops.gated_fusion.layout import convolve, empty_output, empty_sums, in_layout, is_channels_last, sum_dtype
+from pylatent.ops.gated_fusion.layout import (
+    added,
+    convolve,
+    empty_output,
+    empty_sums,
+    in_layout,
+    is_channels_last,
+    sum_dtype,
+)
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def products_apart(y: Tensor, s: Tensor, channels: int, save: bool) -> bool:
+def products_apart(y: Tensor, s: Tensor, channels: int, tf32: bool, save: bool) -> bool:
     """Whether torch computes the products: where that saves more than the launches cost."""
-    pixels = y.shape[0] * y.shape[2] * y.shape[3]
-    if pixels * channels * y.shape[1] * s.shape[1] == 0:
+    (batch, inputs, height, width), scales = y.shape, s.shape[1]
+    pixels = batch * height * width
+    if pixels * channels * inputs * scales == 0:
         return False
-    tf32 = y.dtype == torch.float32 and _native.tf32_allowed()
-    saved = cost.seconds_saved(y.dtype, tf32, pixels, channels, y.shape[1], s.shape[1], save)
+    saved = cost.seconds_saved(y.dtype, tf32, pixels, channels, inputs, scales, save)
     return saved > cost.LAUNCHES or (saved > 0 and y.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
@@ -35,7 +43,8 @@ def forward(
     last = is_channels_last(y)
     y, s, weight_y, weight_s = in_layout(y, last), in_layout(s, last), weight_y.contiguous(), weight_s.contiguous()
     bias_y, bias_s = (None if b is None else b.contiguous() for b in (bias_y, bias_s))
-    if products_apart(y, s, weight_y.shape[0], save):
+    tf32 = y.dtype == torch.float32 and _native.tf32_allowed()
+    if products_apart(y, s, weight_y.shape[0], tf32, save):
         return _apart(y, s, weight_y, weight_s, bias_y, bias_s, save, last)
     out = empty_output(y, weight_y.shape[0], y.dtype, last)
     gate = torch.empty_like(out) if save else y.new_empty(0)
@@ -50,7 +59,7 @@ def forward(
         out.shape[1],
         y.shape[2] * y.shape[3],
         last,
-        y.dtype == torch.float32 and _native.tf32_allowed(),
+        tf32,
         _native.device_index(y),
         _native.stream(y),
     )
@@ -100,4 +109,4 @@ def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tenso
         _native.device_index(out),
         _native.stream(out),
     )
-    return grad_u, grad_v, grad.new_empty(0, dtype=sum_dtype(out.dtype)) if partial is None else partial.sum(1)
+    return grad_u, grad_v, grad.new_empty(0, dtype=sum_dtype(out.dtype)) if partial is None else added(partial)

@@ -74,6 +74,11 @@ def empty_sums(out: Tensor, channels_last: bool) -> Tensor:
     return empty((2, rows, channels), dtype=sum_dtype(out.dtype), device=out.device)
 
 
+def added(sums: Tensor) -> Tensor:
+    """(2, C): what `empty_sums` made, filled, summed over n."""
+    return sums.squeeze(1) if sums.shape[1] == 1 else sums.sum(1)
+
+
 def sum_dtype(dtype: torch.dtype) -> torch.dtype:
     """What gradients of biases are added up in."""
     return torch.float64 if dtype == torch.float64 else torch.float32

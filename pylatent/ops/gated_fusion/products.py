@@ -108,6 +108,8 @@ def library_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool], channels_last: bool
 ) -> Gradients:
     """By the products that torch.compile can trace."""
+    if (channels_last or x.shape[0] == 1) and not (x.is_cpu and has_onednn(x.dtype)):
+        return _matrix_gradients(grad, x, weight, needs, channels_last)
     to_x = layout.convolve(grad, weight.flatten(1).t(), channels_last) if needs[0] else None
     return to_x, layout.weight_gradient(grad, x, channels_last).view(weight.shape) if needs[1] else None
 
@@ -115,14 +117,23 @@ def library_gradients(
 def _matrix_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool], channels_last: bool
 ) -> Gradients:
-    to_x = _matrix(grad, weight.flatten(1).t(), None, channels_last) if needs[0] else None
-    if not needs[1]:
-        return to_x, None
+    """By torch.mm, where all pixels lie in one matrix."""
+    batch, inputs, height, width = x.shape
+    to_x: Tensor | None = None
+    to_weight: Tensor | None = None
     if channels_last:
-        return to_x, torch.mm(pixel_rows(grad).t(), pixel_rows(x)).view(weight.shape)
-    pixels = x.shape[2] * x.shape[3]
-    product = torch.mm(grad.view(grad.shape[1], pixels), x.view(x.shape[1], pixels).t())
-    return to_x, product.view(weight.shape)
+        rows = pixel_rows(grad)
+        if needs[0]:
+            to_x = _from_rows(torch.mm(rows, weight.flatten(1)), batch, height, width)
+        if needs[1]:
+            to_weight = torch.mm(rows.t(), pixel_rows(x)).view(weight.shape)
+    else:
+        columns = grad.view(grad.shape[1], height * width)
+        if needs[0]:
+            to_x = torch.mm(weight.flatten(1).t(), columns).view_as(x)
+        if needs[1]:
+            to_weight = torch.mm(columns, x.view(inputs, height * width).t()).view(weight.shape)
+    return to_x, to_weight
 
 
 def _convolution_gradients(

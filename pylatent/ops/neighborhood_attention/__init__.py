@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pylatent import _library, _native
 from pylatent._checks import (
@@ -247,7 +246,7 @@ class _NeighborhoodAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @_library.once_differentiable
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         q, k, v, bias, lse = ctx.saved_tensors
         *grads, grad_bias = _backward(grad, q, k, v, bias, lse, *ctx.window)
@@ -276,6 +275,6 @@ def neighborhood_attention(
     _check(q, k, v, bias, kernel, dilation)
     if not _native.choose(backend, _why_not_native(q)):
         return neighborhood_attention_reference(q, k, v, bias, kernel=kernel, dilation=dilation, scale=scale)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (q, k, v, bias)):
+    if _library.needs_gradient(q, k, v, bias):
         return _NeighborhoodAttention.apply(q, k, v, bias, kernel, dilation, scale)
     return _forward(q, k, v, bias, kernel, dilation, scale)[0]
