@@ -9,6 +9,7 @@ from small_codec import make_codec, make_context, picture
 import pylatent
 from pylatent import _native, zoo
 from pylatent.codecs import _integer_native
+from pylatent.codecs.integer import IntegerSynthesis
 from pylatent.codecs.integer_gains import gains_of
 from pylatent.codecs.receivers import SideReceiver, receivers_from_state
 from pylatent.errors import ModelError
@@ -105,6 +106,8 @@ def test_damaged_ones_are_refused(codec, tmp_path):
             SideReceiver.after(full, shared, layers)
     with pytest.raises(ModelError, match="must have a weight"):
         SideReceiver.after(full, 2, layers[1:])
+    with pytest.raises(ModelError, match=r"must have gains \(qualities, channels\) .*, got \(1, "):
+        SideReceiver.apart(full, IntegerSynthesis(full.gains[:1], full.largest, full.layers))
     with pytest.raises(ModelError, match="needs an integer synthesis"):
         receivers_from_state(codec.receivers_state(), None)
 
