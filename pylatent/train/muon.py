@@ -15,15 +15,16 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
 
 
-def orthogonalize(matrix: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values come out between about 0.7 and 1.2."""
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """(..., m, n): the nearest semi-orthogonal matrices, roughly, whose singular values lie between 0.7 and 1.2."""
     a, b, c = _COEFFICIENTS
-    wide = matrix.bfloat16() if matrix.shape[0] <= matrix.shape[1] else matrix.bfloat16().T
-    wide = wide / (wide.norm() + 1e-7)
+    rows, columns = matrices.shape[-2:]
+    wide = matrices.bfloat16() if rows <= columns else matrices.bfloat16().mT
+    wide = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_STEPS):
-        gram = wide @ wide.T
+        gram = wide @ wide.mT
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
+    return (wide if rows <= columns else wide.mT).to(matrices.dtype)
 
 
 def split(parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -33,29 +34,37 @@ def split(parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum with orthogonalised updates, for weights of two or more dimensions.
+    """Nesterov momentum with orthogonalised updates, for weights of two or more dimensions; of one shape together.
 
+    lr: a number, or a 0-d tensor on the weights' device, which a captured CUDA graph reads anew.
     weight_decay: decoupled, weights shrink by lr * weight_decay a step. Without it, directions that no picture of the
     training uses grow for ever, and a picture that does use them is coded at 10 dB (seen).
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float = 1e-3, momentum: float = 0.95, weight_decay: float = 0.0
+        self, parameters: Iterable[Tensor], lr: float | Tensor = 1e-3, momentum: float = 0.95, weight_decay: float = 0.0
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            momentum = group["momentum"]
+            lr, momentum = group["lr"], group["momentum"]
+            alike: dict[tuple[int, ...], list[Tensor]] = {}
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                state["momentum"].mul_(momentum).add_(weight.grad)
-                update = weight.grad.add(state["momentum"], alpha=momentum).flatten(1)
-                scale = 0.2 * max(update.shape) ** 0.5
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.sub_(orthogonalize(update).view_as(weight), alpha=group["lr"] * scale)
+                if weight.grad is not None:
+                    alike.setdefault(tuple(weight.shape), []).append(weight)
+            for weights in alike.values():
+                for weight in weights:
+                    if not self.state[weight]:
+                        self.state[weight]["momentum"] = torch.zeros_like(weight)
+                grads, averages = (
+                    [w.grad for w in weights if w.grad is not None],
+                    [self.state[w]["momentum"] for w in weights],
+                )
+                torch._foreach_mul_(averages, momentum)
+                torch._foreach_add_(averages, grads)
+                updates = torch.stack(torch._foreach_add(grads, averages, alpha=momentum)).flatten(2)
+                step = orthogonalize(updates) * (lr * 0.2 * max(updates.shape[1:]) ** 0.5)
+                for weight, change in zip(weights, step.unbind(0), strict=True):
+                    weight.mul_(1 - lr * group["weight_decay"]).sub_(change.view_as(weight))

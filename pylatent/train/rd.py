@@ -3,7 +3,9 @@
 One lambda per picture of the batch, stratified over the qualities; each picture's loss is divided by the running mean
 of its quality's loss, so that low and high rates count alike. Muon with weight decay trains convolutions and matrices,
 Adam the rest; some pictures get colours that few photographs have. The averaged weights are kept beside the raw ones
-and are what is exported. A step does not wait for the device: what it reports are tensors until someone reads them.
+and are what is exported. A step does not wait for the device: what it reports are tensors until someone reads them, and
+everything that changes from step to step lies in tensors that stay where they are, so that on one CUDA device a step is
+captured as a graph (`graph_step`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pylatent.errors import ModelError
 from pylatent.train.checkpoint import read_checkpoint, write_checkpoint
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images, random_crops
+from pylatent.train.graph_step import GraphStep
 from pylatent.train.muon import Muon, split
 from pylatent.train.recipe import Recipe, make_codec
 
@@ -96,7 +99,15 @@ class Trainer:
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank, verbose=False)
         self.codec = make_codec(recipe)
         self.step, self.elapsed = 0, 0.0
-        self.scale = torch.zeros(len(recipe.lambdas))  # running mean loss of each quality
+        device, self._qualities = self.fabric.device, len(recipe.lambdas)
+        self.scale = torch.zeros(self._qualities, device=device)  # running mean loss of each quality
+        self.failed = torch.zeros((), dtype=torch.int64, device=device)  # the first step of no finite loss
+        self._lambdas = torch.tensor(recipe.lambdas, device=device)
+        self._places = torch.arange(recipe.batch, device=device)
+        # What a step reads and writes: pixels, its number, the learning rate, the weight of the averages, means.
+        self._x = torch.zeros((recipe.batch, 3, recipe.crop, recipe.crop), dtype=torch.uint8, device=device)
+        self._number = torch.zeros((), dtype=torch.int64, device=device)
+        self._rate, self._decay, self._means = (torch.zeros(n, device=device) for n in ((), (), (3,)))
 
     def start_from(self, state_dict: dict[str, Tensor]) -> None:
         """Take the weights of an earlier run (as `Codec.state_dict`). ModelError for another architecture's."""
@@ -109,8 +120,9 @@ class Trainer:
         """
         self.codec.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         weights, rest = split({name: p for name, p in self.codec.named_parameters() if p.requires_grad})
-        muon = Muon(weights, lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
-        adam = torch.optim.Adam(rest, lr=self.recipe.learning_rate, fused=True)
+        muon = Muon(weights, lr=self._rate, weight_decay=self.recipe.weight_decay)
+        captured = self.fabric.device.type == "cuda"
+        adam = torch.optim.Adam(rest, lr=self._rate, fused=True, capturable=captured)
         self.average = {name: p.detach().clone() for name, p in self.codec.float_state().items()}
         checkpoint = read_checkpoint(self.folder / "checkpoint.pt", self.fabric.device)
         if checkpoint is not None:
@@ -118,12 +130,16 @@ class Trainer:
             self.average = checkpoint["average"]
             muon.load_state_dict(checkpoint["muon"])
             adam.load_state_dict(checkpoint["adam"])
-            self.step, self.elapsed, self.scale = checkpoint["step"], checkpoint["elapsed"], checkpoint["scale"]
-        self.scale = self.scale.to(self.fabric.device)
-        self.failed = torch.zeros((), dtype=torch.int64, device=self.fabric.device)  # the first step of no finite loss
-        self._lambdas = torch.tensor(self.recipe.lambdas, device=self.fabric.device)
-        self._places = torch.arange(self.recipe.batch, device=self.fabric.device)
+            self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]
+            self.scale.copy_(checkpoint["scale"])
+            for group in (*muon.param_groups, *adam.param_groups):  # which the checkpoint had of its own
+                group["lr"] = self._rate
+            adam.param_groups[0]["capturable"] = captured
+        self._number.fill_(self.step)
         self.model, self.muon, self.adam = self.fabric.setup(_Objective(self.codec), muon, adam)
+        # Captured, every step has the same tuple of qualities, and there is nobody to wait for.
+        repeats = self.recipe.batch % self._qualities == 0 and self.fabric.world_size == 1
+        self._run_step: Callable[[], None] = GraphStep(self._step) if captured and repeats else self._step
 
     def _load(self, weights: dict[str, Tensor], whose: str) -> None:
         try:
@@ -184,33 +200,39 @@ class Trainer:
         recipe = self.recipe
         warm_up = min(1.0, max((self.step + 1) / _WARM_UP_STEPS, 20 * self.fraction))
         rate = recipe.learning_rate * (1 - self.fraction) ** 2 * warm_up
+        self._rate.fill_(rate)
+        self._decay.fill_(min(recipe.average, (self.step + 1) / (self.step + 10)))
+        self._x.copy_(x.pin_memory() if self.fabric.device.type == "cuda" else x, non_blocking=True)
+        if self.step % 1000 == 0 and self.step:
+            self.codec.fit_prior()
+        self._run_step()
+        return Progress(self.step, self.fraction, self._means.clone())
+
+    def _step(self) -> None:
+        """One step on the crops in `_x`, with nothing from Python that changes, but for `qualities` (see `prepare`)."""
+        recipe, levels = self.recipe, self._qualities
         for optimizer in (self.muon, self.adam):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        if self.fabric.device.type == "cuda":
-            x = x.pin_memory()
-        x = x.to(self.fabric.device, non_blocking=True).float() / 255
-        x = unusual_colours(x, recipe.colours).contiguous(memory_format=torch.channels_last)
-        first, levels = self.step * recipe.batch, len(recipe.lambdas)
-        picks = (self._places + first) % levels
-        mse, bpp = self.model(x, picks + 1.0, tuple((first + i) % levels + 1.0 for i in range(recipe.batch)))
+            optimizer.zero_grad(set_to_none=True)
+        x = unusual_colours(self._x.float() / 255, recipe.colours).contiguous(memory_format=torch.channels_last)
+        first = self.step * recipe.batch
+        qualities = tuple((first + i) % levels + 1.0 for i in range(recipe.batch))
+        picks = (self._places + self._number * recipe.batch) % levels
+        mse, bpp = self.model(x, picks + 1.0, qualities)
         losses = self._lambdas[picks] * 255**2 * mse + bpp
         self._follow(picks, losses.detach())
+        self._number.add_(1)
         failed = ~losses.detach().isfinite().all() & (self.failed == 0)
-        self.failed = torch.where(failed, self.step + 1, self.failed)
+        self.failed.copy_(torch.where(failed, self._number, self.failed))
         self.fabric.backward((losses / self.scale[picks]).mean())
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), recipe.clip)
-        for optimizer in (self.muon, self.adam):
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if self.step % 1000 == 999:
-            self.codec.fit_prior()
+        self.muon.step()
+        self.adam.step()
         with torch.no_grad():
-            decay = min(recipe.average, (self.step + 1) / (self.step + 10))
-            for name, value in self.codec.float_state().items():
-                self.average[name].lerp_(value, 1 - decay)
-        means = torch.stack([losses.detach().mean(), bpp.detach().mean(), mse.detach().mean()])
-        return Progress(self.step, self.fraction, means)
+            live = self.codec.float_state()
+            kept = [self.average[name] for name in live]
+            torch._foreach_mul_(kept, self._decay)
+            torch._foreach_add_(kept, torch._foreach_mul(list(live.values()), 1 - self._decay))
+        self._means.copy_(torch.stack([losses.detach().mean(), bpp.detach().mean(), mse.detach().mean()]))
 
     def _stop_if_not_finite(self) -> None:
         if step := int(self.fabric.all_reduce(self.failed, reduce_op="max")):  # type: ignore[arg-type]  # a tensor
@@ -226,7 +248,7 @@ class Trainer:
         count = torch.zeros_like(self.scale).index_add(0, picks, torch.ones_like(losses))
         mean = torch.zeros_like(self.scale).index_add(0, picks, losses) / count.clamp_min(1)
         followed = torch.where(self.scale > 0, 0.99 * self.scale + 0.01 * mean, mean)
-        self.scale = torch.where(count > 0, followed, self.scale)
+        self.scale.copy_(torch.where(count > 0, followed, self.scale))
 
     def averaged(self) -> Codec:
         """The model with averaged weights, in eval mode, on the CPU: what is validated and exported."""

@@ -19,6 +19,7 @@ from pylatent.codecs import NestedCodec, ResidualHyperprior
 from pylatent.errors import ModelError, PylatentWarning
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images
+from pylatent.train.graph_step import Watch
 from pylatent.train.muon import Muon, orthogonalize
 from pylatent.train.rd import Trainer
 from pylatent.train.recipe import Nested, Recipe, Residual
@@ -369,3 +370,36 @@ def test_training_reads_pictures_as_coding_does(tmp_path):
     with pytest.warns(PylatentWarning, match=r"left out: .*damaged.png: not a picture"):
         (picture,) = load_images(tmp_path, 64)
     assert picture.shape == (3, 80, 70)
+
+
+def test_what_cannot_be_captured_is_found():
+    with Watch() as watch:
+        torch.ones(3).mul_(2).to(torch.bfloat16).clone()
+    assert watch.found is None
+    with Watch() as watch:
+        torch.ones(3, device="meta").copy_(torch.ones(3))
+    assert "a step copies from cpu to meta" in watch.found
+    with Watch() as watch:
+        float(torch.ones(1))
+    assert "a step waits for the device to read a number" in watch.found
+
+
+def test_a_step_reads_nothing_of_the_last_one_but_its_tensors(photos, tmp_path):
+    """What a captured graph would not see: new tensors in place of those that the first steps wrote."""
+    trainer = Trainer(Recipe(**TINY, steps=20, lambdas=(0.01, 0.05)), tmp_path / "run", precision="32-true")
+    trainer.prepare()
+    x = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+
+    def places():
+        state = [trainer.scale, trainer.failed, *trainer.average.values(), *trainer.codec.float_state().values()]
+        for optimizer in (trainer.muon, trainer.adam):
+            state += [t for each in optimizer.state.values() for t in each.values()]
+        return [t.data_ptr() for t in state]
+
+    trainer._train_step(x)
+    before, weight = places(), trainer.codec.g_a[0].weight.detach().clone()
+    trainer.step += 1
+    trainer._train_step(x)
+    assert places() == before
+    assert not torch.equal(trainer.codec.g_a[0].weight, weight)
+    assert [float(group["lr"]) for group in trainer.muon.param_groups] == [float(trainer._rate)]
