@@ -10,6 +10,7 @@ from typing import Any
 from pages import table
 
 RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "clc-study.json"
+_UNUSUAL = {"random": ", entries by lot", "plain": ", without matching", "wide": ", published size"}
 _ON = {"photos": "right halves of photographs", "same": "crops of photographs", "cells": "right halves of micrographs"}
 _SOURCE = {"photos": "photographs' left halves", "same": "the very crops", "cells": "micrographs' left halves"}
 
@@ -49,7 +50,7 @@ def _cells(name: str, runs: list[dict[str, Any]]) -> list[str]:
     if unusual == ["none"]:
         free = _signed(mean(run["bd_rate_unpaid"] for run in runs), 2) + " %"
         return [_ON[on], "none: the same network sees y alone", "–", "0", psnr, "–", free]
-    what = {"random": ", entries by lot", "plain": ", without matching"}[unusual[0]] if unusual else ""
+    what = _UNUSUAL[unusual[0]] if unusual else ""
     rates = [_signed(mean(run[key] for run in runs), 2) + " %" for key in ("bd_rate", "bd_rate_unpaid")]
     return [_ON[on], _SOURCE[dictionary] + what, str(runs[0]["K"]), str(runs[0]["M"]), psnr, *rates]
 
