@@ -115,7 +115,7 @@ def _small(
             weight_y = weight_y[:, :, None, None]
         if weight_s.dim() == 2:
             weight_s = weight_s[:, :, None, None]
-        u, v = torch.conv2d(y, weight_y, bias_y), torch.conv2d(s, weight_s, bias_s)
+        v, u = torch.conv2d(s, weight_s, bias_s), torch.conv2d(y, weight_y, bias_y)
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return None  # the checks name what is wrong
     if not u.shape == v.shape == (batch, outputs, height, width):  # also kernels of another size
@@ -123,7 +123,7 @@ def _small(
     if u.dtype != v.dtype or not (u.is_cpu and v.is_cpu):
         return None
     if u.requires_grad or v.requires_grad or type(u) is not Tensor or torch.jit.is_tracing():
-        out = u * v.sigmoid_()
+        out = torch.sigmoid(v) * u
         return out if not last and out.is_contiguous() else in_layout(out, is_channels_last(y))
     last = is_channels_last(y)
     u, v = in_layout(u, last), in_layout(v, last)
