@@ -105,7 +105,7 @@ def compress(
             return verified(data, codec, x[0]) if verify else data
         if codec.qualities is None and plan is None:
             raise ValueError(f"model {codec.name} has one fixed rate: no target can be searched for without `refine`")
-        data = search_target(codec, model_hash, x, target_bpp, target_psnr, plan)
+        data = search_target(codec, model_hash, x, target_bpp, target_psnr, plan, verify=verify)
         return verified(data, codec, x[0]) if verify else data
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,11 +33,13 @@ def search_target(
     target_bpp: float | None,
     target_psnr: float | None,
     plan: Plan | None,
+    *,
+    verify: bool = False,
 ) -> bytes:
     """The file of pixels (1, 3, H, W) that comes closest to the one target that is given; TargetWarning if that is far.
 
     With a plan, qualities beyond the model's range stand for lambdas. Where these end, too, a codec whose pixels are
-    defined gets a pixel residual.
+    defined gets a pixel residual. verify: sizes count a checksum of the pixels, which is still to come.
     """
     streams: dict[float, Bitstream] = {}
     measured: dict[float, float] = {}
@@ -46,7 +49,8 @@ def search_target(
         return LatFile(codec.name, model_hash, stream).to_bytes()
 
     def bpp_of(stream: Bitstream) -> float:
-        return 8 * len(to_bytes(stream)) / (x.shape[-2] * x.shape[-1])
+        whole = replace(stream, pixel_crc=0) if verify else stream
+        return 8 * len(to_bytes(whole)) / (x.shape[-2] * x.shape[-1])
 
     def measure(quality: float, plan: Plan | None = None) -> float:
         streams[quality] = codec.compress(x, quality)[0] if plan is None else _beyond(plan, codec, x, quality)
