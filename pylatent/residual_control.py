@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # What twice the step costs, as first guesses of the search.
 _DB_PER_OCTAVE, _BPP_PER_OCTAVE = 5.0, 1.8
 _FIRST_BOUND = 3
+_LOSSLESS = 1000.0  # dB, which no picture but the original itself has
 _BOUNDED = 2  # errors up to which values are bounded; after 2 with the bound comes 2 without, then 3 without
 
 
@@ -37,6 +38,7 @@ def reach_psnr(
 
     original: uint8 (3, H, W) on the CPU. bpp_of: bits per pixel of the file of a stream.
     """
+    wanted = min(wanted, _LOSSLESS)
     step = math.sqrt(12 * 255**2 / 10 ** (wanted / 10) + 1)  # of a uniform error of so many dB
     return min(_searched(bases, codec, original, bpp_of, wanted, int(step) // 2, by_size=False), key=lambda f: f.bpp)
 

@@ -71,6 +71,13 @@ def test_psnr_beyond_the_qualities_is_reached_by_the_coarsest_residual(codec, wa
     assert pylatent.evaluation.psnr(PHOTO, coarser) < wanted
 
 
+@pytest.mark.parametrize("target", [{"target_psnr": 1e6}, {"target_psnr": math.inf}, {"target_bpp": math.inf}])
+def test_targets_without_an_end_are_lossless(codec, target):
+    data = pylatent.compress(PHOTO, model=codec, **target)
+    assert LatFile.from_bytes(data).stream.max_error == 0
+    assert psnr_of(data, codec) == math.inf
+
+
 def test_bits_beyond_the_qualities_are_spent_on_a_residual(codec):
     best = pylatent.compress(PHOTO, model=codec, quality=codec.qualities[1])
     wanted = 8 * (len(best) + 700) / PHOTO[0].numel()
