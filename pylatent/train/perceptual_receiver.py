@@ -28,7 +28,7 @@ def with_perceptual(start: Chain, trained: Chain, pictures: Iterable[Tensor]) ->
         for number, x in enumerate(pictures):
             quality = None if trained.gain is None else 1.0 + number % len(trained.gain)
             latents = trained.as_coded(trained.analyze(x, quality))
-            yield trained.ungained(latents.y, trained._quality_tensor(latents.quality, x.device))
+            yield trained.for_synthesis(latents.y, trained._quality_tensor(latents.quality, x.device))
 
     codec = copy.deepcopy(start)
     full = codec._ready().synthesis
