@@ -54,8 +54,8 @@ def compress(
         if none of the three is given.
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. Above the model's
-        range either target adds a pixel residual of the steps that reach it. A target that is
-        out of reach all the same gives the nearest file and a TargetWarning that says what was reached.
+        range either target adds a pixel residual of the steps that reach it. A target that is out of reach all the
+        same gives the nearest file and a TargetWarning that says what was reached.
     refine: steps of SGA+ refinement, or a `pylatent.refine.Plan`: a smaller file of the same or better quality, decoded
         as any other; a step takes about as long as one or two encodings. A target is then reached by refining several
         times, with another lambda where the model's qualities end.
