@@ -141,7 +141,21 @@ def test_the_command_line_codes_tells_and_checks_it(folder, capsys):
     assert facts["bytes"] == sections + facts["residual_bytes"] + facts["overhead_bytes"]
     assert run("compress", "a.png", "-o", "d.lat", "--max-error", "4") == 0
     assert run("info", "d.lat") == 0
-    assert "at most 4 grey levels off" in capsys.readouterr().out
+    assert "no pixel is off by more than 4 grey levels" in capsys.readouterr().out
+
+
+def test_the_command_line_tells_what_a_target_made(folder, capsys):
+    assert run("compress", "a.png", "--target-psnr", "40") == 0
+    assert run("info", "a.lat") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "in steps of 7 grey levels, for the PSNR or size that was asked for: a pixel may be off by any amount" in told
+    )
+    assert run("compress", "a.png", "-o", "b.lat", "--target-psnr", "inf") == 0
+    assert run("info", "--json", "b.lat") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["max_error"], facts["residual_step"]) == (0, 1)
+    assert run("compress", "a.png", "-o", "c.lat", "--target-psnr", "-inf") == 2
 
 
 def test_the_command_line_refuses_what_makes_no_sense(folder, capsys):

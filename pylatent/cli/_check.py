@@ -66,6 +66,11 @@ def receiver_of(name: str | None, fast: bool) -> Receiver:
     raise misused(f"--receiver must be {', '.join(RECEIVERS[:-1])} or {RECEIVERS[-1]}, got {name}")
 
 
+def receivers_of(names: Sequence[str] | None) -> tuple[Receiver, ...]:
+    """Those that --receiver names, each once; the full one where there is none. Ends the command as `receiver_of`."""
+    return tuple(dict.fromkeys(receiver_of(name, False) for name in names or ["full"]))
+
+
 def check_metrics(names: Sequence[str], known: Sequence[str]) -> None:
     """Ends the command unless every metric is one of those that are known."""
     for name in names:
@@ -73,10 +78,10 @@ def check_metrics(names: Sequence[str], known: Sequence[str]) -> None:
             raise misused(f"--metric must be {', '.join(known[:-1])} or {known[-1]}, got {name}")
 
 
-def check_positive(**options: float | None) -> None:
-    """Ends the command unless every option that is given is a number above 0."""
+def check_positive(*, infinite: bool = False, **options: float | None) -> None:
+    """Ends the command unless every option that is given is a number above 0, or infinite where that is said."""
     for name, value in options.items():
-        if value is not None and not 0 < value < math.inf:
+        if value is not None and not (0 < value < math.inf or (infinite and value == math.inf)):
             raise misused(f"--{name.replace('_', '-')} must be above 0, got {value:g}")
 
 

@@ -46,7 +46,9 @@ def compress(
     ] = None,
     target_psnr: Annotated[
         float | None,
-        typer.Option(help="At least so many dB, by search over the quality, and beyond it with a residual."),
+        typer.Option(
+            help="At least so many dB, by search over the quality, beyond it with a residual; `inf` is lossless."
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="A target that cannot be reached is an error, and writes nothing.")
@@ -92,7 +94,7 @@ def compress(
             raise misused("--max-error has no target beside it: give it with --quality, or alone")
         if strict and target_bpp is None and target_psnr is None:
             raise misused("--strict is for --target-bpp and --target-psnr")
-        check_positive(target_bpp=target_bpp, target_psnr=target_psnr)
+        check_positive(infinite=True, target_bpp=target_bpp, target_psnr=target_psnr)
         refinement = Refinement.of_options(refine, refine_method, time_budget, refine_lambda)
         check_jobs(jobs, device, threads)
         planned = plan(inputs, output, ".lat", PICTURES, force=force, skip_existing=skip_existing)

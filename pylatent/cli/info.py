@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pylatent.cli._inputs import CODED, find, read_source, shown, with_name
-from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, explain, failures_reported
+from pylatent.cli._report import EXIT_FAILED, bytes_text, complain, count, explain, failures_reported
 
 SAME = "the same pixels are decoded here"
 
@@ -67,6 +67,7 @@ def _facts(name: str, data: bytes) -> dict[str, Any]:
             {"section": number, "bytes": size, "bpp": 8 * size / (height * width)} for number, size in enumerate(sizes)
         ],
         "max_error": file.stream.max_error,
+        "residual_step": file.stream.residual_step,
         "residual_bytes": None if residual is None else len(residual),
         "overhead_bytes": len(data) - sum(sizes) - len(residual or b""),
     }
@@ -109,7 +110,16 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(f"  check     {facts['check']}")
     lines += [f"  part {part['section'] + 1:<2} {amount(part['bytes'])}" for part in facts["sections"]]
     if facts["residual_bytes"] is not None:
-        error = facts["max_error"]
-        bound = "no bound" if error is None else f"at most {error} grey levels off" if error else "lossless"
-        lines.append(f"  residual{amount(facts['residual_bytes'])}, {bound}")
+        lines.append(f"  residual{amount(facts['residual_bytes'])}, {_precision(facts)}")
     return "\n".join([*lines, f"  header  {amount(facts['overhead_bytes'])}"])
+
+
+def _precision(facts: dict[str, Any]) -> str:
+    """What the residual makes of the pixels."""
+    error = facts["max_error"]
+    if error is None:  # made for a target alone
+        return (
+            f"in steps of {facts['residual_step']} grey levels, for the PSNR or size that was asked for:\n"
+            f"{'':12}a pixel may be off by any amount; `pylatent compress --max-error` sets a limit"
+        )
+    return f"no pixel is off by more than {count(error, 'grey level')}" if error else "lossless"

@@ -85,6 +85,11 @@ class Bitstream:
         return None if self.residual is None or self.residual[0] >= UNBOUNDED else self.residual[0]
 
     @property
+    def residual_step(self) -> int | None:
+        """In steps of how many grey levels the residual changes pixels, where there is one."""
+        return None if self.residual is None else 2 * (self.residual[0] % UNBOUNDED) + 1
+
+    @property
     def _all_sections(self) -> tuple[bytes, ...]:
         return self.sections if self.residual is None else (*self.sections, self.residual)
 
