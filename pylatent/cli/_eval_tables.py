@@ -11,15 +11,16 @@ from rich.table import Table
 from pylatent.cli._report import count
 from pylatent.evaluation.curves import BdRate, Point
 from pylatent.evaluation.report import Report
+from pylatent.evaluation.ways import Way
 
 
 def print_report(console: Console, report: Report) -> None:
-    """All three tables; the BD-rates only where there are baselines and curves of at least two points."""
+    """All tables; the BD-rates only where there is something beside the model, and curves of at least two points."""
     _print_pictures(console, report)
-    _print_means(console, report, f"Mean of {count(len(report.pictures), 'picture')}")
-    if report.is_refined:
-        _print_means(console, report, "The same, refined", refined=True)
-    if (report.baselines or report.is_refined) and len(report.mean) > 1:
+    for way in report.ways:
+        several = f": {report.name_of(way)}" if len(report.ways) > 1 else ""
+        _print_means(console, report, way, f"Mean of {count(len(report.pictures), 'picture')}{several}")
+    if any(map(report.anchors, report.ways)) and len(report.mean) > 1:
         _print_bd_rates(console, report)
     if report.metrics:
         _print_metrics(console, report)
@@ -60,18 +61,19 @@ def _cells(point: Point, bugs: int) -> list[str]:
 
 
 def _print_pictures(console: Console, report: Report) -> None:
-    table = _table(f"{report.model} ({report.model_hash})", "picture", *_MEASURES, text_columns=1)
+    way = report.ways[0]
+    table = _table(f"{report.name_of(way)} ({report.model_hash})", "picture", *_MEASURES, text_columns=1)
     for picture in report.pictures:
-        for index, point in enumerate(picture.curve):
+        for index, point in enumerate(picture.curves[way]):
             table.add_row(picture.name if index == 0 else "", *_cells(point, int(point.exact is False)))
         table.add_section()
     console.print(table)
 
 
-def _print_means(console: Console, report: Report, title: str, *, refined: bool = False) -> None:
+def _print_means(console: Console, report: Report, way: Way, title: str) -> None:
     table = _table(title, *_MEASURES, text_columns=0)
-    curves = [picture.refined if refined else picture.curve for picture in report.pictures]
-    for index, point in enumerate(report.refined_mean if refined else report.mean):
+    curves = report.curves(way)
+    for index, point in enumerate(report.mean_of(way)):
         table.add_row(*_cells(point, sum(curve[index].exact is False for curve in curves)))
     console.print(table)
 
@@ -90,10 +92,10 @@ def _print_metrics(console: Console, report: Report) -> None:
         table.add_section()
 
     for picture in report.pictures if report.picture_metrics else ():
-        add(picture.name, picture.curve)
-    add("all", report.mean)
-    if report.is_refined:
-        add("all, refined", report.refined_mean)
+        for way, curve in picture.curves.items():
+            add(picture.name + _beside(way, report), curve)
+    for way in report.ways:
+        add("all" + _beside(way, report), report.mean_of(way))
     console.print(table)
     for name, what in report.metrics.items():
         console.print(f"{name}: {what}", highlight=False)
@@ -109,13 +111,17 @@ def _print_bd_rates(console: Console, report: Report) -> None:
             by_picture += f" ({rate.pictures} of {len(report.pictures)})"
         table.add_row(who, anchor, by_picture, _percent(rate.of_mean_curve))
 
-    for baseline in report.baselines:
-        add(report.model, baseline.describe(), report.bd_rate(baseline.name))
-    if report.is_refined:
-        add("refined", report.model, report.refined_bd_rate())
-        for baseline in report.baselines:
-            add("refined", baseline.describe(), report.refined_bd_rate(baseline.name))
+    settings = {baseline.name: baseline.describe() for baseline in report.baselines}
+    for way in report.ways:
+        for anchor in report.anchors(way):
+            told = settings[anchor] if isinstance(anchor, str) else report.name_of(anchor)
+            add(report.name_of(way), told, report.bd_rate(anchor, way))
     console.print(table)
+
+
+def _beside(way: Way, report: Report) -> str:
+    """What tells a way from the others, to follow a name."""
+    return report.name_of(way).removeprefix(report.model)
 
 
 def _percent(value: float | None) -> str:

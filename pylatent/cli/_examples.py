@@ -23,7 +23,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pylatent decompress coded/ -o previews/ --fast",
         "pylatent decompress photo.lat --receiver perceptual",
     ),
-    "compare": ("pylatent compare photo.png -o report.html",),
+    "compare": (
+        "pylatent compare photo.png -o report.html",
+        "pylatent compare photo.png --receiver full --receiver perceptual",
+    ),
     "info": ("pylatent info photo.lat", "pylatent info --json coded/", "pylatent info --check photo.lat"),
     "classify": (
         "pylatent classify cells/ --head head.safetensors -o labels.parquet",
@@ -33,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config": ("pylatent config --json",),
     "eval codec": (
         "pylatent eval photos/ --plot rd.png",
+        "pylatent eval photos/ --receiver full --receiver perceptual --metric lpips-vgg",
         "pylatent eval photo.png -q 2 -q 4 --json - --no-baselines",
     ),
     "eval classifier": ("pylatent eval classifier cells/ --head head.safetensors --part test",),

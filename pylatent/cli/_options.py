@@ -49,6 +49,13 @@ ReceiverName = Annotated[
         "differs more from the original). The last two show no residual.",
     ),
 ]
+Receivers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--receiver",
+        help="By which the model's files are shown: full (default), light or perceptual; repeat for several of them.",
+    ),
+]
 Fast = Annotated[bool, typer.Option("--fast", help="The same as --receiver light.")]
 Metrics = Annotated[
     list[str] | None,

@@ -11,15 +11,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent.cli._batch import Coded, Say, Work, run
-from pylatent.cli._check import PICTURE_METRICS, check_device, check_metrics, check_model, check_terminal
+from pylatent.cli._check import PICTURE_METRICS, check_device, check_metrics, check_model, check_terminal, receivers_of
 from pylatent.cli._inputs import PICTURES, STREAM, read_picture, shown
-from pylatent.cli._options import Device, Force, MaxPixels, Metrics, Model, Qualities, Quiet, SkipExisting, Threads
+from pylatent.cli._options import (
+    Device,
+    Force,
+    MaxPixels,
+    Metrics,
+    Model,
+    Qualities,
+    Quiet,
+    Receivers,
+    SkipExisting,
+    Threads,
+)
 from pylatent.cli._plan import Job, plan
 from pylatent.cli._report import bytes_text, complain, count, failures_reported, misused
 from pylatent.errors import ImageError, PylatentError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from pylatent._receivers import Receiver
 
 _LIMIT = 2_000_000  # pixels: a page of more is slow to load
 
@@ -41,6 +54,7 @@ def compare(
         ),
     ] = None,
     model: Model = "default",
+    receiver: Receivers = None,
     against: Annotated[
         str | None, typer.Option(help="Another model, name or file, beside it: one that was trained for perception.")
     ] = None,
@@ -54,12 +68,12 @@ def compare(
 ) -> None:
     """Make a page that compares a picture with what codecs make of it: photo.png to photo.html beside it.
 
-    One file, which fetches nothing: the original, .lat files at several qualities, and JPEG, WebP and (where Pillow
-    writes it) AVIF files of the same sizes, and another model's, any two of them under a slider; sizes, PSNR, MS-SSIM,
-    LPIPS (--metric), and the curves.
+    One file, which fetches nothing: the original, .lat files at several qualities, as each --receiver shows them, and
+    JPEG, WebP and (where Pillow writes it) AVIF files of the same sizes, and another model's, any two of them under a
+    slider; sizes, PSNR, MS-SSIM, LPIPS (--metric), and the curves.
     """
     with failures_reported():
-        part = Part.parse(crop)
+        part, receivers = Part.parse(crop), receivers_of(receiver)
         planned = plan(inputs, output, ".html", PICTURES, force=force, skip_existing=skip_existing)
         if planned.jobs:
             check_terminal(planned.jobs[0].target)
@@ -68,7 +82,9 @@ def compare(
                 check_model(against)
             check_metrics(metric or (), PICTURE_METRICS)
             check_device(device)
-        recipe = Comparing(quality or (), part, model, against, metric or (), max_pixels, device, threads, quiet)
+        recipe = Comparing(
+            quality or (), part, model, receivers, against, metric or (), max_pixels, device, threads, quiet
+        )
         run(planned, recipe, doing="comparing", quiet=quiet)
 
 
@@ -79,6 +95,7 @@ class Comparing:
     qualities: Sequence[float]
     part: Part
     model: str
+    receivers: Sequence[Receiver]
     against: str | None
     metrics: Sequence[str]
     max_pixels: int | None
@@ -99,6 +116,8 @@ class Comparing:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         codec = zoo.load(self.model, device=self.device)
+        for each in self.receivers:
+            codec.check_receiver(each)
         baselines: list[Baseline] = [each for each in (JPEG, WEBP, AVIF) if each.is_available]
         if self.against is not None:
             other = zoo.load(self.against, device=self.device)
@@ -120,7 +139,15 @@ class Comparing:
                 done += 1
                 say(f"comparing {job.source.name[-40:]}: {done} of {len(qualities) * (1 + len(baselines))} files")
 
-            comparison = at_equal_sizes(codec, pixels, qualities, baselines=baselines, metrics=metrics, advance=advance)
+            comparison = at_equal_sizes(
+                codec,
+                pixels,
+                qualities,
+                receivers=self.receivers,
+                baselines=baselines,
+                metrics=metrics,
+                advance=advance,
+            )
             if comparison.mismatches:
                 raise PylatentError(f"{count(comparison.mismatches, 'file')} did not decode to what was encoded")
             name = "standard input" if job.source == STREAM else job.source.name

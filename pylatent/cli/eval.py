@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pylatent._files import write_bytes
-from pylatent.cli._check import METRICS, check_device, check_metrics, check_model, check_writable
+from pylatent.cli._check import METRICS, check_device, check_metrics, check_model, check_writable, receivers_of
 from pylatent.cli._inputs import PICTURES, STREAM, find, read_picture, with_name
-from pylatent.cli._options import Device, MaxPixels, Model, Qualities, RefineMethod, Threads
+from pylatent.cli._options import Device, MaxPixels, Model, Qualities, Receivers, RefineMethod, Threads
 from pylatent.cli._progress import progress
 from pylatent.cli._refine import Refinement
 from pylatent.cli._report import EXIT_FAILED, complain, count, explain, failures_reported, misused, need_extra
@@ -32,6 +32,7 @@ def evaluate(
     ],
     quality: Qualities = None,
     model: Model = "default",
+    receiver: Receivers = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write every measurement here; - for standard output.")
     ] = None,
@@ -64,15 +65,17 @@ def evaluate(
 ) -> None:
     """Measure a model on pictures: bits per pixel, PSNR, MS-SSIM, speed, and how alike they look (--metric).
 
-    Shows each picture at each quality, the means over the pictures, and the BD-rates against JPEG and WebP. Rates are
-    those of whole files. The column "bugs" counts files that did not decode to what was encoded; any makes the command
-    fail. A picture that cannot be read is reported and left out, and makes it fail, too.
+    Shows each picture at each quality, the means over the pictures, and the BD-rates against JPEG and WebP; of several
+    --receiver, the same files by each of them. Rates are those of whole files. The column "bugs" counts files that did
+    not decode to what was encoded; any makes the command fail. A picture that cannot be read is reported and left out,
+    and makes it fail, too.
     """
     with failures_reported():
         check_writable("--json", json_path)
         check_writable("--html", html_path)
         _check_plot(plot_path)
         check_metrics(metric or (), METRICS)
+        receivers = receivers_of(receiver)
         refinement = Refinement.of_options(refine, refine_method)
         found = find(paths, PICTURES)
         found.report()
@@ -95,6 +98,8 @@ def evaluate(
         if threads is not None:
             torch.set_num_threads(threads)
         codec = zoo.load(model, device=device)
+        for each in receivers:
+            codec.check_receiver(each)
         of_pictures, of_sets = load_metrics(metric or (), features, patch, device)
         anchors = (JPEG, WEBP) if baselines else ()
         qualities = sorted(set(quality)) if quality else spread(codec.qualities)
@@ -118,6 +123,7 @@ def evaluate(
                 codec,
                 _pictures([source for source, _ in found.files], max_pixels, thumbnails, fail),
                 qualities,
+                receivers=receivers,
                 baselines=anchors,
                 plan=plan,
                 repeats=repeats,
@@ -137,7 +143,7 @@ def evaluate(
 
             write_bytes(html_path, report_page(report, thumbnails).encode())
         if plot_path is not None:
-            _plot(report, plot_path, refine)
+            _plot(report, plot_path)
         if report.mismatches:
             complain(f"{count(report.mismatches, 'file')} did not decode to what was encoded")
         if report.mismatches or failures:
@@ -176,13 +182,11 @@ def _pictures(
         raise ImageError("there is no picture that could be measured")
 
 
-def _plot(report: Report, path: Path, steps: int) -> None:
+def _plot(report: Report, path: Path) -> None:
     from pylatent.evaluation.measures import PSNR, further
     from pylatent.evaluation.plot import Line, plot_curves
 
-    lines = [Line(report.model, report.mean)]
-    if report.is_refined:
-        lines.append(Line(f"{report.model}, {steps} steps of refinement", report.refined_mean))
-    lines += [Line(anchor.describe(), report.baseline_mean(anchor.name)) for anchor in report.baselines]
+    lines = [Line(report.name_of(way), report.mean_of(way)) for way in report.ways]
+    lines += [Line(anchor.describe(), report.mean_of(anchor.name)) for anchor in report.baselines]
     title = f"Mean of {count(len(report.pictures), 'picture')}"
     plot_curves(lines, path, title=title, measures=(PSNR, *further(report.metrics)))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from pylatent._receivers import Receiver
 from pylatent.codecs.base import Codec
 from pylatent.coding.container import LatFile
 from pylatent.evaluation.curves import Point
@@ -84,10 +85,11 @@ class Version:
 
 @dataclass(frozen=True)
 class Rate:
-    """The codec's file at one quality, and each baseline's nearest file that is no smaller, by the baseline's name."""
+    """The codec's file at one quality as each of its receivers shows it, and each baseline's nearest file that is no
+    smaller, by the baseline's name."""
 
-    ours: Version
-    others: dict[str, Version]
+    ours: Mapping[Receiver, Version]
+    others: Mapping[str, Version]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Comparison:
     @property
     def mismatches(self) -> int:
         """How many .lat files did not decode to what was encoded."""
-        return sum(rate.ours.point.exact is False for rate in self.rates)
+        return sum(any(version.point.exact is False for version in rate.ours.values()) for rate in self.rates)
 
 
 def at_equal_sizes(
@@ -113,6 +115,7 @@ def at_equal_sizes(
     picture: Tensor,
     qualities: Sequence[float | None],
     *,
+    receivers: Sequence[Receiver] = ("full",),
     baselines: Sequence[Baseline],
     metrics: Sequence[PictureMetric] = (),
     advance: Callable[[], None] = lambda: None,
@@ -121,14 +124,17 @@ def at_equal_sizes(
 
     A baseline's quality is found by bisection: its smallest file that is no smaller than ours, so that its coarse steps
     are to its own advantage. Where even its quality 1 is larger, or 100 smaller, that one is taken.
-    A codec of fixed rate takes the one quality None. metrics: what else to measure. `advance` is called after every
-    file.
+    A codec of fixed rate takes the one quality None. receivers: by which its files are shown. metrics: what else to
+    measure. `advance` is called after every file. Raises ModelError for a receiver that the codec does not have.
     """
     look = partial(numbers, {metric.name: metric.against(picture) for metric in metrics})
     rates = []
     for quality in qualities:
-        trip = round_trip(codec, picture, quality)
-        ours = Version(trip.data, trip.decoded, trip_point(trip, picture, quality, look))
+        trip = round_trip(codec, picture, quality, receivers=receivers)
+        ours = {
+            receiver: Version(trip.data, shown, trip_point(trip, picture, quality, look, receiver=receiver))
+            for receiver, shown in trip.shown.items()
+        }
         advance()
         others = {}
         for baseline in baselines:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from pylatent._receivers import Receiver
 from pylatent.codecs.base import Codec
 from pylatent.codecs.latents import Latents
 from pylatent.coding.container import LatFile
@@ -30,23 +32,30 @@ def _nothing_else(decoded: Tensor) -> Mapping[str, float | None]:
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What `round_trip` made and found."""
+    """What `round_trip` made and found; by receiver, what it shows, and how long decoding took."""
 
     data: bytes
-    decoded: Tensor
+    shown: Mapping[Receiver, Tensor]
     encode_seconds: float
-    decode_seconds: float
+    decode_seconds: Mapping[Receiver, float]
     exact: bool
 
 
 def round_trip(
-    codec: Codec, picture: Tensor, quality: float | None = None, *, plan: Plan | None = None, repeats: int = 1
+    codec: Codec,
+    picture: Tensor,
+    quality: float | None = None,
+    *,
+    receivers: Sequence[Receiver] = ("full",),
+    plan: Plan | None = None,
+    repeats: int = 1,
 ) -> RoundTrip:
-    """A (3, H, W) uint8 picture to the bytes of a `.lat` file and back to uint8, refined if there is a plan.
+    """A (3, H, W) uint8 picture to the bytes of a `.lat` file, refined if there is a plan, and back to uint8 by each of
+    the receivers.
 
     Times run from pixels in memory to the file's bytes in memory and back, the median of `repeats` each; loading the
     model and reading or writing picture files are outside. `exact` says whether the latents decoded from the bytes are
-    those that were encoded.
+    those that were encoded. Raises ModelError for a receiver that the model does not have.
     """
     weights_hash = codec.fingerprint()[:8]
 
@@ -56,15 +65,19 @@ def round_trip(
         (stream,) = codec.encode(latents)
         return latents, LatFile(codec.name, weights_hash, stream).to_bytes()
 
-    def decode() -> tuple[Latents, Tensor]:
+    def decode(receiver: Receiver) -> tuple[Latents, Tensor]:
         latents = codec.decode([LatFile.from_bytes(data).stream])
-        return latents, codec.synthesize_bytes(latents)[0].cpu()
+        return latents, codec.synthesize_bytes(latents, receiver)[0].cpu()
 
+    shown: dict[Receiver, Tensor] = {}
+    decode_seconds: dict[Receiver, float] = {}
     with torch.no_grad():
         (latents, data), encode_seconds = _timed(encode, repeats)
-        (decoded_latents, decoded), decode_seconds = _timed(decode, repeats)
-        exact = decoded.shape == picture.shape and same_latents(codec.as_coded(latents), decoded_latents)
-    return RoundTrip(data, decoded, encode_seconds, decode_seconds, exact)
+        coded, exact = codec.as_coded(latents), True
+        for receiver in receivers:
+            (decoded, shown[receiver]), decode_seconds[receiver] = _timed(partial(decode, receiver), repeats)
+            exact = exact and shown[receiver].shape == picture.shape and same_latents(coded, decoded)
+    return RoundTrip(data, shown, encode_seconds, decode_seconds, exact)
 
 
 def same_latents(a: Latents, b: Latents) -> bool:
@@ -86,10 +99,19 @@ def measure(
     return trip_point(trip, picture, quality, look)
 
 
-def trip_point(trip: RoundTrip, picture: Tensor, quality: float | None, look: Look = _nothing_else) -> Point:
-    """What `measure` gives for a round trip of the picture that has been made already."""
-    point = file_point(trip.data, trip.decoded, picture, quality, look)
-    return replace(point, encode_seconds=trip.encode_seconds, decode_seconds=trip.decode_seconds, exact=trip.exact)
+def trip_point(
+    trip: RoundTrip,
+    picture: Tensor,
+    quality: float | None,
+    look: Look = _nothing_else,
+    *,
+    receiver: Receiver = "full",
+) -> Point:
+    """What `measure` gives for a round trip of the picture that has been made already, as one of its receivers shows
+    it."""
+    point = file_point(trip.data, trip.shown[receiver], picture, quality, look)
+    seconds = trip.decode_seconds[receiver]
+    return replace(point, encode_seconds=trip.encode_seconds, decode_seconds=seconds, exact=trip.exact)
 
 
 def file_point(

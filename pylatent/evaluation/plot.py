@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INK, _MUTED, _GRID = "#1f2933", "#616e7c", "#e4e7eb"
-_COLOURS = ("#d1495b", "#2e6f95", "#e0a030", "#5b8c5a", "#7b5ea7", "#8d6e63")
+_COLOURS = ("#d1495b", "#2e6f95", "#e0a030", "#5b8c5a", "#7b5ea7", "#8d6e63", "#0f7f86", "#6b7280")
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,8 @@ def main() -> None:
         )
 
     document = {"set": options.name, **report.to_json()}
-    lines = [Line(report.model, report.mean), Line("JPEG", report.baseline_mean("JPEG"))]
-    lines.append(Line("WebP", report.baseline_mean("WebP")))
+    lines = [Line(report.model, report.mean), Line("JPEG", report.mean_of("JPEG"))]
+    lines.append(Line("WebP", report.mean_of("WebP")))
     if options.curves:
         document["published"] = {}
         for file, name in PUBLISHED.items():

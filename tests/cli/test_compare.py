@@ -64,6 +64,27 @@ def test_another_model_and_lpips(folder, capsys, monkeypatch):
     assert run("a.png", "-f", "--against", "none.safetensors") == 1
 
 
+def test_receivers_side_by_side(folder, capsys):
+    """The default model's, of one file, beside others of its size."""
+    receivers = [part for name in ("full", "perceptual", "light", "full") for part in ("--receiver", name)]
+    assert run("a.png", "-m", "default", *receivers, "--against", "tiny.safetensors", "-q", 2) == 0
+    (rate,) = held("a.html")["rates"]
+    ours = [f"default-2, {receiver}" for receiver in ("full", "perceptual", "light")]
+    assert [version["name"] for version in rate["versions"]][:5] == [*ours, "tiny-1", "JPEG"]
+    full, perceptual, light, *others = rate["versions"]
+    assert len({full["src"], perceptual["src"], light["src"]}) == 3
+    sizes = {version["facts"].partition(" · ")[0] for version in (full, perceptual, light)}
+    assert len(sizes) == 1
+    page = Path("a.html").read_text(encoding="utf-8")
+    assert all(f"<td><b>{name}</b></td>" in page for name in ours)
+    assert "Receivers show the same file" in page
+    assert page.count("<svg") > len(ours) + len(others)
+    assert run("a.png", "-m", "default", "-f", "--receiver", "perceptual", "-q", 2) == 0
+    assert held("a.html")["rates"][0]["versions"][0] == perceptual | {"name": ".lat, perceptual"}
+    assert run("a.png", "-f", "--receiver", "light", "-q", 2) == 1
+    assert "model tiny-1 has no light receiver: take the full one, or train one" in capsys.readouterr().err
+
+
 def test_a_part(folder, capsys):
     assert run("a.png", "--crop", "40x30+5+6", "-q", 2, "-q", 1.5, "-o", "part.html") == 0
     assert "a.png: from 5, 6, 40 × 30 of 96 × 64" in capsys.readouterr().err

@@ -66,6 +66,35 @@ def test_json_on_standard_output_is_alone_there(folder, models, capsys):
     assert "BD-rate" not in shown.err
 
 
+def test_receivers_and_refinement(folder, capsys):
+    """The default model has all three; a refined file is one more way."""
+    receivers = ("--receiver", "full", "--receiver", "perceptual")
+    options = ("-q", 1, "-q", 3, "--refine", 1, "--json", "out.json", "--html", "page.html")
+    assert run("photos/rgb_17x31.png", *receivers, *options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    names = [f"default-2, {way}" for way in ("full", "perceptual", "full, refined", "perceptual, refined")]
+    page = Path("page.html").read_text(encoding="utf-8")
+    for name in names:
+        assert f"Mean of 1 picture: {name} " in shown
+        assert f"<h2>Means: {name}</h2>" in page
+    report = json.loads(Path("out.json").read_text())
+    assert list(report["mean"]) == ["codec", "perceptual", "refined", "perceptual refined", "JPEG", "WebP"]
+    assert list(report["perceptual_refined_bd_rate_percent"]) == ["unrefined", "JPEG", "WebP"]
+    for full, perceptual in (("codec", "perceptual"), ("refined", "perceptual refined")):
+        for one, other in zip(report["mean"][full], report["mean"][perceptual], strict=True):
+            assert one["nbytes"] == other["nbytes"]
+            assert one["psnr"] != other["psnr"]
+            assert one["exact"] is other["exact"] is True
+
+
+def test_receivers_that_are_not_there(folder, models, capsys):
+    options = ("photos/rgb_17x31.png", "-m", models / "tiny.safetensors", "-q", 1)
+    assert run(*options, "--receiver", "full", "--receiver", "perceptual") == 1
+    assert "model tiny-1 has no perceptual receiver: take the full one, or train one" in capsys.readouterr().err
+    assert run(*options, "--receiver", "sharp") == 2
+    assert "--receiver must be full, light or perceptual, got sharp" in " ".join(capsys.readouterr().err.split())
+
+
 def test_fixed_rate(folder, models, capsys):
     model = models / "fixed.safetensors"
     assert run("photos/rgb_17x31.png", "-m", model) == 0

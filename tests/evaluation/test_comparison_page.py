@@ -42,13 +42,13 @@ def opened(uri):
 
 
 def test_sizes_match(comparison):
-    assert [rate.ours.point.quality for rate in comparison.rates] == [1, 2, 4]
+    assert [rate.ours["full"].point.quality for rate in comparison.rates] == [1, 2, 4]
     for rate in comparison.rates:
         for baseline in comparison.baselines:
             found = rate.others[baseline.name]
-            assert len(found.data) >= len(rate.ours.data) or found.point.quality == 100
+            assert len(found.data) >= len(rate.ours["full"].data) or found.point.quality == 100
             quality = found.point.quality
-            assert quality == 1 or len(baseline.compress(comparison.picture, quality - 1)) < len(rate.ours.data)
+            assert quality == 1 or len(baseline.compress(comparison.picture, quality - 1)) < len(rate.ours["full"].data)
             assert found.point.psnr == psnr(found.decoded, comparison.picture)
     assert comparison.mismatches == 0
 
@@ -61,7 +61,7 @@ def test_pictures_are_embedded_as_they_decode(comparison, page):
         ours, *others = shown["versions"]
         assert torch.equal(
             torch.tensor(list(opened(ours["src"]).convert("RGB").tobytes()), dtype=torch.uint8),
-            rate.ours.decoded.permute(1, 2, 0).flatten(),
+            rate.ours["full"].decoded.permute(1, 2, 0).flatten(),
         )
         for version, baseline in zip(others, comparison.baselines, strict=True):
             assert base64.b64decode(version["src"].partition(",")[2]) == rate.others[baseline.name].data
@@ -75,7 +75,7 @@ def test_names_are_text(page):
 
 
 def test_a_plot_without_a_curve_is_left_out(comparison):
-    assert rate_plot(["a"], [[comparison.rates[0].ours.point]], PSNR, 100) == ""
+    assert rate_plot(["a"], [[comparison.rates[0].ours["full"].point]], PSNR, 100) == ""
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ class TestInABrowser:
         shot = Image.open(tmp_path / "shot.png").convert("RGB")
         left, top, *_ = place(tab, ".layer.left img")
         factor = tab.run("view.scale")
-        versions = [comparison.rates[rate].ours, comparison.rates[rate].others[comparison.baselines[0].name]]
+        versions = [comparison.rates[rate].ours["full"], comparison.rates[rate].others[comparison.baselines[0].name]]
         for x, version in ((20, versions[0]), (200, versions[1])):
             seen = [shot.getpixel((round(left + factor * (x + i + 0.5)), round(top + factor * 30.5))) for i in range(8)]
             wanted = version.decoded[:, 30, x : x + 8].T

@@ -20,6 +20,7 @@ from pylatent.evaluation.html import comparison_page, report_page, thumbnail
 from pylatent.evaluation.lpips import LPIPS
 from pylatent.evaluation.metrics import PICTURE_METRICS, SET_METRICS, PatchSets, load_metrics, lpips_metric
 from pylatent.evaluation.report import evaluate
+from pylatent.evaluation.ways import Way
 
 
 @pytest.fixture
@@ -60,11 +61,11 @@ def test_a_report_with_metrics_of_pictures_and_of_the_set(folder):
         decoded = {}
         for name, original in pictures.items():
             latents = codec.as_coded(codec.analyze(original[None] / 255, quality, integers=True))
-            decoded[name] = codec.synthesize_bytes(latents)[0]
+            decoded[name] = codec.synthesize_bytes(latents, "full")[0]
         for picture in report.pictures[:2]:
             wanted = metric(decoded[picture.name][None], pictures[picture.name][None])
-            assert picture.curve[index].more == {"LPIPS VGG16": pytest.approx(float(wanted), rel=1e-4)}
-        assert report.pictures[2].curve[index].more == {"LPIPS VGG16": None}
+            assert picture.curves[Way()][index].more == {"LPIPS VGG16": pytest.approx(float(wanted), rel=1e-4)}
+        assert report.pictures[2].curves[Way()][index].more == {"LPIPS VGG16": None}
         a, b = (
             torch.cat([COLOURS(patches(each, 32)) for each in of.values() if min(each.shape[1:]) >= 32])
             for of in (decoded, pictures)
@@ -72,9 +73,9 @@ def test_a_report_with_metrics_of_pictures_and_of_the_set(folder):
         more = report.mean[index].more
         assert more["FID"] == pytest.approx(frechet_distance(a, b))
         assert more["KID"] == pytest.approx(kernel_distance(a, b))
-        mean = sum(picture.curve[index].more["LPIPS VGG16"] for picture in report.pictures[:2]) / 2
+        mean = sum(picture.curves[Way()][index].more["LPIPS VGG16"] for picture in report.pictures[:2]) / 2
         assert more["LPIPS VGG16"] == pytest.approx(mean)
-    assert all(point.more["FID"] is not None for point in report.baseline_mean("JPEG"))
+    assert all(point.more["FID"] is not None for point in report.mean_of("JPEG"))
     document = report.to_json()
     assert document["metrics"] == report.metrics
     assert document["mean"]["codec"][0]["more"]["KID"] == report.mean[0].more["KID"]
@@ -177,9 +178,9 @@ def test_two_models_of_one_picture(folder):
     found = at_equal_sizes(first, pixels, [1.0, 3.0], baselines=[OtherModel(second), JPEG], metrics=[metric])
     for rate in found.rates:
         other = rate.others["perceptual-1"]
-        assert len(other.data) >= len(rate.ours.data) or other.point.quality == second.qualities[1]
+        assert len(other.data) >= len(rate.ours["full"].data) or other.point.quality == second.qualities[1]
         assert torch.equal(OtherModel(second).decompress(other.data), other.decoded)
-        for version in (rate.ours, *rate.others.values()):
+        for version in (*rate.ours.values(), *rate.others.values()):
             wanted = LPIPS.load("alex")(version.decoded[None], pixels[None])
             assert version.point.more == {"LPIPS AlexNet": pytest.approx(float(wanted), rel=1e-4, abs=1e-7)}
     page = comparison_page(found, "a.png")

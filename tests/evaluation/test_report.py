@@ -9,9 +9,11 @@ from torch import nn
 
 from pylatent.codecs.latents import Latents
 from pylatent.coding.container import Bitstream
+from pylatent.errors import ModelError
 from pylatent.evaluation.classical import JPEG, WEBP
 from pylatent.evaluation.measure import measure, round_trip
 from pylatent.evaluation.report import evaluate
+from pylatent.evaluation.ways import Way
 
 
 class PixelCodec(nn.Module):
@@ -46,8 +48,14 @@ class PixelCodec(nn.Module):
     def synthesize(self, latents):
         return (latents.levels[0] * (17 - 2 * latents.quality[0]) / 255).clamp(0, 1)
 
-    def synthesize_bytes(self, latents):
-        return self.synthesize(latents).mul(255).round().to(torch.uint8)
+    def check_receiver(self, receiver):
+        if receiver == "light":
+            raise ModelError("model pixels-1 has no light receiver")
+
+    def synthesize_bytes(self, latents, receiver):
+        """The perceptual receiver shows a grey level more."""
+        pixels = self.synthesize(latents).mul(255).round()
+        return (pixels + (receiver == "perceptual")).clamp(0, 255).to(torch.uint8)
 
 
 def wave(height, width):
@@ -59,10 +67,10 @@ def wave(height, width):
 def test_round_trip():
     picture = wave(40, 61)
     trip = round_trip(PixelCodec(), picture, 8.0, repeats=3)
-    assert torch.equal(trip.decoded, picture)  # quality 8 has steps of one grey level
+    assert torch.equal(trip.shown["full"], picture)  # quality 8 has steps of one grey level
     assert trip.exact
     assert 0 < trip.encode_seconds < 10
-    assert 0 < trip.decode_seconds < 10
+    assert 0 < trip.decode_seconds["full"] < 10
 
 
 def test_measure_counts_the_whole_file():
@@ -89,7 +97,7 @@ def test_report():
     assert len(steps) == 2 * (3 + 2)
     assert report.mismatches == 0
     assert [point.quality for point in report.mean] == [1.0, 2.0, 4.0]
-    assert report.mean[0].nbytes == pytest.approx(sum(p.curve[0].nbytes for p in report.pictures) / 2)
+    assert report.mean[0].nbytes == pytest.approx(sum(p.curves[Way()][0].nbytes for p in report.pictures) / 2)
     assert report.bd_rate("JPEG").pictures == 2
 
     document = json.loads(json.dumps(report.to_json(), allow_nan=False))
@@ -101,6 +109,42 @@ def test_report():
     assert (first["name"], first["width"], first["height"]) == ("a.png", 50, 33)
     assert len(first["codec"]) == 3
     assert len(first["WebP"]) == len(WEBP.qualities)
+
+
+def test_receivers_share_files_and_are_shown_side_by_side():
+    pictures, steps = [("a.png", wave(33, 50)), ("b.png", wave(64, 64))], []
+    receivers = ("full", "perceptual")
+    report = evaluate(
+        PixelCodec(slip=1),
+        pictures,
+        [1.0, 8.0],
+        receivers=receivers,
+        baselines=(JPEG,),
+        advance=lambda: steps.append(1),
+    )
+    full, perceptual = report.ways
+    assert len(steps) == 2 * (2 + 1)
+    assert report.mismatches == 4  # files, whatever shows them
+    assert [report.name_of(side) for side in (*report.ways, "JPEG")] == [
+        "pixels-1, full",
+        "pixels-1, perceptual",
+        "JPEG",
+    ]
+    for picture in report.pictures:
+        for one, other in zip(picture.curves[full], picture.curves[perceptual], strict=True):
+            assert (one.nbytes, one.encode_seconds) == (other.nbytes, other.encode_seconds)
+            assert one.psnr != other.psnr
+    assert report.anchors(full) == ["JPEG"]
+    assert report.anchors(perceptual) == [full, "JPEG"]
+    document = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert list(document["mean"]) == ["codec", "perceptual", "JPEG"]
+    assert list(document["perceptual_bd_rate_percent"]) == ["codec", "JPEG"]
+    assert document["pictures"][0]["perceptual"][0]["psnr"] == report.pictures[0].curves[perceptual][0].psnr
+    alone = evaluate(PixelCodec(), pictures[:1], [8.0], receivers=("perceptual",))
+    assert alone.name_of(alone.ways[0]) == "pixels-1, perceptual"
+    assert 47 < alone.mean[0].psnr < 49  # a grey level
+    with pytest.raises(ModelError, match="has no light receiver"):
+        evaluate(PixelCodec(), pictures, [1.0], receivers=("full", "light"))
 
 
 def test_report_counts_mismatches_and_infinite_psnr_is_null():

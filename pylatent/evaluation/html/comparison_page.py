@@ -9,7 +9,7 @@ from typing import Any
 from pylatent import images
 from pylatent._text import bytes_text
 from pylatent.evaluation.comparison import Comparison, Rate, Version
-from pylatent.evaluation.curves import Curve, Point
+from pylatent.evaluation.curves import Curve
 from pylatent.evaluation.html.page import (
     document,
     embedded,
@@ -49,7 +49,7 @@ def comparison_page(comparison: Comparison, name: str, note: str = "") -> str:
     The original and the decoded .lat files are embedded without loss as WebP, the others as the very files, which the
     browser decodes.
     """
-    names = [_ours(comparison), *(baseline.name for baseline in comparison.baselines)]
+    names = [each for each, _, _ in _versions(comparison.rates[0], comparison)]
     curves = _curves(comparison)
     max_bpp = max(point.bpp for curve in curves for point in curve)
     measures = (PSNR, MS_SSIM, *further(comparison.metrics))
@@ -58,9 +58,11 @@ def comparison_page(comparison: Comparison, name: str, note: str = "") -> str:
     facts = [f"{width} × {height} pixels", *([note] if note else []), f"model {comparison.model}"]
     settings = ", ".join(baseline.describe() for baseline in comparison.baselines)
     matched = ""
-    if names[1:]:
-        which = f"Each {_listed(names[1:])} is the smallest file of its kind that is no smaller than that of {names[0]}"
-        matched = f"{which} above it: {settings}. "
+    if others := [baseline.name for baseline in comparison.baselines]:
+        which = f"Each {_listed(others)} is the smallest file of its kind that is no smaller than"
+        matched = f"{which} that of {_ours(comparison)} above it: {settings}. "
+    if len(comparison.rates[0].ours) > 1:
+        matched += "Receivers show the same file. "
     matched += "".join(f"{what}; lower is more alike. " for what in comparison.metrics.values())
     body = [
         f"<header><h1>{escape(name)}</h1><p>{' · '.join(map(escape, facts))}</p></header>",
@@ -81,17 +83,16 @@ def _ours(comparison: Comparison) -> str:
 
 def _versions(rate: Rate, comparison: Comparison) -> Iterator[tuple[str, str, Version]]:
     """Name and media type of each version at a rate; ours has no type that browsers know."""
-    yield _ours(comparison), "", rate.ours
+    for receiver, version in rate.ours.items():
+        named = receiver != "full" or len(rate.ours) > 1
+        yield _ours(comparison) + (f", {receiver}" if named else ""), "", version
     for baseline in comparison.baselines:
         yield baseline.name, baseline.media_type, rate.others[baseline.name]
 
 
 def _curves(comparison: Comparison) -> list[Curve]:
-    lines: list[list[Point]] = [[] for _ in range(1 + len(comparison.baselines))]
-    for rate in comparison.rates:
-        for line, (_, _, version) in zip(lines, _versions(rate, comparison), strict=True):
-            line.append(version.point)
-    return [*lines]
+    rates = [[version.point for _, _, version in _versions(rate, comparison)] for rate in comparison.rates]
+    return [*zip(*rates, strict=True)]
 
 
 def _data(comparison: Comparison) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "original": _lossless(comparison.picture),
         "rates": [
             {
-                "label": f"{rate.ours.point.bpp:.2f} bpp",
+                "label": f"{next(iter(rate.ours.values())).point.bpp:.2f} bpp",
                 "versions": [
                     {
                         "name": name,
@@ -130,12 +131,12 @@ def _lossless(pixels: Any) -> str:
 def _table(comparison: Comparison) -> str:
     rows = []
     for rate in comparison.rates:
-        for name, _, version in _versions(rate, comparison):
+        for number, (name, _, version) in enumerate(_versions(rate, comparison)):
             point = version.point
             quality = "–" if point.quality is None else f"{point.quality:g}"
             rows.append(
                 [
-                    escape(name) if version is not rate.ours else f"<b>{escape(name)}</b>",
+                    f"<b>{escape(name)}</b>" if number < len(rate.ours) else escape(name),
                     quality,
                     bytes_text(len(version.data)),
                     f"{point.bpp:.3f}",

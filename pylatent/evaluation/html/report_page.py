@@ -22,19 +22,14 @@ from pylatent.evaluation.html.page import (
 )
 from pylatent.evaluation.html.plot import rate_plot
 from pylatent.evaluation.measures import PSNR, further
-from pylatent.evaluation.report import PictureReport, Report
+from pylatent.evaluation.report import PictureReport, Report, Side
 
 
 def report_page(report: Report, thumbnails: Sequence[bytes]) -> str:
     """The HTML file. `thumbnails`: a small JPEG file of each picture (`thumbnail`)."""
-    names = [report.model]
-    curves: list[Curve] = [report.mean]
-    if report.is_refined:
-        names.append("refined")
-        curves.append(report.refined_mean)
-    for baseline in report.baselines:
-        names.append(baseline.name)
-        curves.append(report.baseline_mean(baseline.name))
+    sides: list[Side] = [*report.ways, *(baseline.name for baseline in report.baselines)]
+    names = [report.name_of(side) for side in sides]
+    curves = [report.mean_of(side) for side in sides]
     facts = count(len(report.pictures), "picture")
     body = [f"<header><h1>{escape(report.model)}</h1><p>{facts} · hash {report.model_hash}</p></header>"]
     if report.mismatches:
@@ -42,11 +37,12 @@ def report_page(report: Report, thumbnails: Sequence[bytes]) -> str:
     plots = _plots(names, curves, report.metrics, _shown(report.mean), report.picture_metrics)
     body.append(f"<section><h2>Rate and distortion</h2>{legend(names)}{plots}</section>")
     body.append(_bd_rates(report))
-    body.append(f"<section><h2>Means</h2>{_points(report.mean, list(report.metrics))}</section>")
-    if report.is_refined:
-        body.append(f"<section><h2>Means, refined</h2>{_points(report.refined_mean, list(report.metrics))}</section>")
+    for way in report.ways:
+        title = "Means" + (f": {report.name_of(way)}" if len(report.ways) > 1 else "")
+        points = _points(report.mean_of(way), list(report.metrics))
+        body.append(f"<section><h2>{escape(title)}</h2>{points}</section>")
     body.append("<section><h2>Every picture</h2>")
-    body += [_picture(report, *each) for each in zip(report.pictures, thumbnails, strict=True)]
+    body += [_picture(report, names, *each) for each in zip(report.pictures, thumbnails, strict=True)]
     settings = "; ".join(baseline.describe() for baseline in report.baselines)
     used = " ".join(f"{name}: {what}." for name, what in report.metrics.items())
     body.append(
@@ -66,13 +62,13 @@ def thumbnail(picture: Tensor) -> bytes:
 def _bd_rates(report: Report) -> str:
     if len(report.mean) < 2:
         return ""
-    rows = [(report.model, baseline.name, report.bd_rate(baseline.name)) for baseline in report.baselines]
-    if report.is_refined:
-        rows.append(("refined", report.model, report.refined_bd_rate()))
-        rows += [("refined", each.name, report.refined_bd_rate(each.name)) for each in report.baselines]
-    if not rows:
+    pairs = [(way, anchor) for way in report.ways for anchor in report.anchors(way)]
+    if not pairs:
         return ""
-    cells = [[escape(who), escape(anchor), *_rates(rate, report)] for who, anchor, rate in rows]
+    cells = [
+        [*(escape(report.name_of(side)) for side in (way, anchor)), *_rates(report.bd_rate(anchor, way), report)]
+        for way, anchor in pairs
+    ]
     head = ["", "against", "mean of the pictures", "of the mean curve"]
     return f"<section><h2>Bits at equal PSNR</h2>{table(head, cells, text_columns=2)}</section>"
 
@@ -120,19 +116,20 @@ def _points(curve: Curve, metrics: Sequence[str]) -> str:
     return table(head, rows)
 
 
-def _picture(report: Report, picture: PictureReport, thumbnail: bytes) -> str:
-    names, curves = [report.model], [picture.curve]
-    if picture.refined:
-        names.append("refined")
-        curves.append(picture.refined)
-    names += picture.baselines
-    curves += picture.baselines.values()
+def _picture(report: Report, names: Sequence[str], picture: PictureReport, thumbnail: bytes) -> str:
+    subject = picture.curves[report.ways[0]]
+    curves = [*picture.curves.values(), *picture.baselines.values()]
     image = f'<img alt="" src="{embedded(thumbnail, "image/jpeg")}">'
-    plots = _plots(names, curves, report.picture_metrics, _shown(picture.curve))
+    plots = _plots(names, curves, report.picture_metrics, _shown(subject))
+    tables = [
+        (f"<p><b>{escape(report.name_of(way))}</b></p>" if len(report.ways) > 1 else "")
+        + _points(curve, report.picture_metrics)
+        for way, curve in picture.curves.items()
+    ]
     return (
         f"<details><summary>{image}<span><b>{escape(picture.name)}</b> {picture.width} × {picture.height}"
-        f"<br>{_summary(picture.curve)}</span></summary>"
-        f"{legend(names)}{plots}{_points(picture.curve, report.picture_metrics)}</details>"
+        f"<br>{_summary(subject)}</span></summary>"
+        f"{legend(names)}{plots}{''.join(tables)}</details>"
     )
 
 
