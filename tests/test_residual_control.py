@@ -1,4 +1,4 @@
-"""Targets beyond a model's qualities: the search over bounds, and files that reach them by a residual."""
+"""Targets beyond a model's qualities: the search over steps, and files that reach them by a residual."""
 
 import math
 import warnings
@@ -12,15 +12,14 @@ from small_codec import make_codec, make_residual, picture
 import pylatent
 from pylatent.coding.container import LatFile
 from pylatent.errors import TargetWarning
-from pylatent.pixel_residual import encode_pixels
-from pylatent.residual_control import find_bound
+from pylatent.residual_control import PLACES, find_place, residual_at
 
 PHOTO = picture(40, 56, seed=3)[0].mul(255).round().byte()
 CURVES = {
-    "a decibel or bit per octave": lambda e: 50 - 5 * math.log2(2 * e + 1),
-    "flat where the base decides": lambda e: 34 + 20 / (2 * e + 1),
-    "lossless is infinite": lambda e: math.inf if e == 0 else 55 - 6 * math.log2(2 * e + 1),
-    "steps": lambda e: 40 - e // 3,
+    "a decibel or bit per octave": lambda place: 50 - place / 5,
+    "flat where the base decides": lambda place: 34 + 20 / (2 * place + 1),
+    "lossless is infinite": lambda place: math.inf if place == 0 else 55 - 6 * math.log2(2 * place + 1),
+    "steps": lambda place: 40 - place // 3,
 }
 
 
@@ -43,17 +42,17 @@ def psnr_of(data, codec):
 def test_against_exhaustive_search(curve, at_most, target, first):
     asked = []
 
-    def measure(bound):
-        asked.append(bound)
-        return curve(bound)
+    def measure(place):
+        asked.append(place)
+        return curve(place)
 
-    found = find_bound(measure, target, first, 5.0, at_most=at_most)
-    wanted = [curve(e) for e in range(128) if (curve(e) <= target if at_most else curve(e) >= target)]
+    found = find_place(measure, target, first, 0.2, PLACES, at_most=at_most)
+    wanted = [curve(p) for p in range(PLACES) if (curve(p) <= target if at_most else curve(p) >= target)]
     if not wanted:
         assert found is None
     else:
         assert curve(found) == (max(wanted) if at_most else min(wanted))
-    assert len(asked) == len(set(asked)) <= 12
+    assert len(asked) == len(set(asked)) <= 14
 
 
 @pytest.mark.parametrize("wanted", [38.0, 45.0])
@@ -63,12 +62,25 @@ def test_psnr_beyond_the_qualities_is_reached_by_the_coarsest_residual(codec, wa
         warnings.simplefilter("error", TargetWarning)
         data = pylatent.compress(PHOTO, model=codec, target_psnr=wanted, verify=True)
     stream = LatFile.from_bytes(data).stream
-    assert stream.quality in (codec.qualities[1], codec.default_quality)
+    assert stream.quality < codec.qualities[1]
     assert psnr_of(data, codec) >= wanted
     hat = codec.decompress_bytes([replace(stream, residual=None, pixel_crc=None)])[0]
-    error, bounded = stream.residual[0] & 127, stream.residual[0] < 128
-    coarser = encode_pixels(PHOTO, hat, error + (error < 2 or not bounded), bounded=error < 2)[1]
-    assert pylatent.evaluation.psnr(PHOTO, coarser) < wanted
+    sections = [residual_at(place, PHOTO, hat) for place in range(PLACES)]
+    place = [section for section, _ in sections].index(stream.residual)
+    assert pylatent.evaluation.psnr(PHOTO, sections[place + 1][1]) < wanted
+
+
+@pytest.mark.parametrize("share", [0.9, 0.98])
+def test_a_high_quality_is_replaced_where_a_lower_one_with_a_residual_is_smaller(codec, share, monkeypatch):
+    """Whichever is smaller is taken, and reaches what is wanted."""
+    low, high = codec.qualities
+    top = psnr_of(pylatent.compress(PHOTO, model=codec, quality=high), codec)
+    wanted = psnr_of(pylatent.compress(PHOTO, model=codec, quality=low), codec) * (1 - share) + top * share
+    data = pylatent.compress(PHOTO, model=codec, target_psnr=wanted)
+    monkeypatch.setattr("pylatent.rate_control._WORTH_A_RESIDUAL", 1.5)
+    alone = pylatent.compress(PHOTO, model=codec, target_psnr=wanted)
+    assert len(data) <= len(alone)
+    assert psnr_of(data, codec) >= wanted
 
 
 @pytest.mark.parametrize("target", [{"target_psnr": 1e6}, {"target_psnr": math.inf}, {"target_bpp": math.inf}])

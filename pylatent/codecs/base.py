@@ -30,7 +30,7 @@ from pylatent.codecs.walk import quantize
 from pylatent.codecs.witness import Stamp, stamp
 from pylatent.coding.container import Bitstream
 from pylatent.errors import FormatError, ModelError
-from pylatent.pixel_residual import check_section, decode_pixels
+from pylatent.residuals import check_residual, with_residual
 
 QUALITY_STEP = 1 / 64  # the grid on which a record stores the quality
 
@@ -193,7 +193,7 @@ class Codec(Pretrained, CodecDefinition):
     ) -> Tensor:
         """Bitstreams (pictures of one size) -> uint8 pixels (B, 3, H, W): those of `decompress`, rounded to 8 bits.
 
-        receiver: as for `synthesize_bytes`; others than the full one show no pixel residual. Raises as `decode`, and
+        receiver: as for `synthesize_bytes`; others than the full one show no residual. Raises as `decode`, and
         MismatchError where a stream holds a checksum of the full receiver's pixels and these are others.
         """
         self.check_receiver(receiver)
@@ -225,15 +225,15 @@ class Codec(Pretrained, CodecDefinition):
                 continue
             if not self.defines_pixels:
                 raise FormatError(
-                    f"picture {number} has a pixel residual, which needs pixels that are the same everywhere; those of "
+                    f"picture {number} has a residual, which needs pixels that are the same everywhere; those of "
                     f"model {self.name} are not defined in integers"
                 )
-            check_section(stream.residual, stream.size)
+            check_residual(stream.residual, stream.size)
 
     def _with_residuals(self, streams: Sequence[Bitstream], pixels: Tensor) -> Tensor:
         for number, stream in enumerate(streams):
             if stream.residual is not None:
-                pixels[number] = decode_pixels(stream.residual, pixels[number].cpu())
+                pixels[number] = with_residual(stream.residual, pixels[number].cpu())
         return pixels
 
     def _for_coding(self, pictures: int, size: tuple[int, int]) -> AbstractContextManager[None]:

@@ -31,11 +31,11 @@ QUALITY_STEPS = 64
 MAX_QUALITY = 255
 MAX_ERROR = 127  # grey levels
 UNBOUNDED = 128  # added to the error of a residual that is no bound, but gives its steps
+TRANSFORMED = 128  # in its place: coefficients of a transform (pylatent.transform_residual)
 MAX_NAME = 64
 HEAD_BYTES = len(MAGIC) + 2 + MAX_NAME + HASH_BYTES + 5 * (5 + MAX_SECTIONS)  # at most, up to the sections' lengths
 
 _VARINT_LIMIT = (1 << 32) - 1
-_RESIDUAL_HEAD = f"its bound, 0..{MAX_ERROR}, or {UNBOUNDED} more than 1..{MAX_ERROR}"
 _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -49,7 +49,7 @@ class Bitstream:
     index_crc: CRC-32 chained over the table-index bytes of the sections in coding order.
     exact: whether the table indexes are the same on every machine; False for a model without exact networks.
     pixel_crc: CRC-32 of the decoded 8-bit pixels, row by row, red, green, blue; None where it is not stored.
-    residual: what the decoded pixels lack (pylatent.pixel_residual), None where nothing is added to them.
+    residual: what the decoded pixels lack (pylatent.residuals), None where nothing is added to them.
     """
 
     size: tuple[int, int]
@@ -73,8 +73,8 @@ class Bitstream:
         for number, section in enumerate(self._all_sections):
             if len(section) > _VARINT_LIMIT:
                 raise ValueError(f"section {number} is longer than {_VARINT_LIMIT} bytes: {len(section)}")
-        if self.residual is not None and not _begins_residual(self.residual):
-            raise ValueError(f"`residual` must begin with {_RESIDUAL_HEAD}, got {self.residual[:1].hex()!r}")
+        if self.residual == b"":
+            raise ValueError("`residual` must be None or begin with its kind, got no bytes")
         for name, crc in (("index_crc", self.index_crc), ("pixel_crc", self.pixel_crc or 0)):
             if not 0 <= crc < 1 << 32:
                 raise ValueError(f"`{name}` must be an unsigned 32-bit number, got {crc}")
@@ -283,15 +283,9 @@ def _read_record(cursor: Cursor, crc: int) -> Bitstream:
     residual = sections[-1] if head.residual else None
     if residual is not None:
         sections = sections[:-1]
-        if not _begins_residual(residual):
-            raise FormatError(
-                f"byte {cursor.at - 4 - len(residual)}: a pixel residual must begin with {_RESIDUAL_HEAD}"
-            )
+        if not residual:
+            raise FormatError(f"byte {cursor.at - 4}: a residual of no bytes")
     return Bitstream(head.size, quality, sections, index_crc, head.exact, pixel_crc, residual)
-
-
-def _begins_residual(section: bytes) -> bool:
-    return bool(section) and section[0] != UNBOUNDED
 
 
 class _Head(NamedTuple):

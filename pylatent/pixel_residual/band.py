@@ -69,11 +69,10 @@ def walk(hat: Tensor, max_error: int, coder: Coder) -> Tensor:
 
 @dataclass
 class BandEncoder:
-    """original: int16 (3, H, W) with margins. bounded: whether no value may be off by more than max_error."""
+    """original: int16 (3, H, W) with margins."""
 
     original: Tensor
     max_error: int
-    bounded: bool
     out: bytearray = field(default_factory=bytearray)
 
     def start(self, step: Step, channel: int) -> None:
@@ -88,8 +87,7 @@ class BandEncoder:
     def symbols(self, predicted: Tensor, kinds: Tensor, occupied: Tensor) -> Tensor:
         error = (self.wanted - predicted).to(torch.int32)
         step = 2 * self.max_error + 1
-        less = self.max_error if self.bounded else (step + 1) // 4  # than a step, that counts as one
-        symbols = error if step == 1 else error.sign() * ((error.abs() + less) // step)
+        symbols = error if step == 1 else error.sign() * ((error.abs() + self.max_error) // step)
         chosen = fit.choose_tables(symbols, kinds).to(torch.uint8)
         stream = encode(symbols, chosen[kinds], tables())
         self.out += bytes(chosen[occupied].tolist()) + varint(len(stream)) + stream

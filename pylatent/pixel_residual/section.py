@@ -12,22 +12,18 @@ from pylatent.pixel_residual.band import BandDecoder, BandEncoder, walk
 from pylatent.pixel_residual.lattice import bands, with_margin
 
 
-def encode_pixels(original: Tensor, hat: Tensor, max_error: int, *, bounded: bool = True) -> tuple[bytes, Tensor]:
+def encode_pixels(original: Tensor, hat: Tensor, max_error: int) -> tuple[bytes, Tensor]:
     """The section, and the pixels uint8 (3, H, W) that it makes of `hat`, each within `max_error` of `original`.
 
-    original, hat: uint8 (3, H, W) on the CPU; hat is what the codec decodes. max_error: 0 to 127. Unless `bounded`, it
-    gives the steps alone: small values are left out that cost more bits than they are worth in mean square, so that the
-    same PSNR takes about a twelfth fewer bits.
+    original, hat: uint8 (3, H, W) on the CPU; hat is what the codec decodes. max_error: 0 to 127.
     """
-    bounded = bounded or max_error == 0
     coded, shown = [], torch.empty_like(hat)
     for rows in bands(*hat.shape[1:]):
         with for_pixels(hat[0, rows].numel()):
-            coder = BandEncoder(with_margin(original[:, rows]), max_error, bounded)
+            coder = BandEncoder(with_margin(original[:, rows]), max_error)
             shown[:, rows] = walk(hat[:, rows], max_error, coder)
         coded.append(bytes(coder.out))
-    head = max_error if bounded else max_error + UNBOUNDED
-    return b"".join((bytes([head]), *(varint(len(band)) for band in coded[:-1]), *coded)), shown
+    return b"".join((bytes([max_error]), *(varint(len(band)) for band in coded[:-1]), *coded)), shown
 
 
 def decode_pixels(section: bytes, hat: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ LARGEST = 255
 _THIRDS = (1024, 1290, 1625)  # 2^10 2^(i / 3)
 _TOTAL = 1 << 16
 _ONE_BITS = 30
-_COST_BITS = 16
+COST_BITS = 16
 
 
 def _ratios() -> list[int]:
@@ -69,5 +69,5 @@ def costs() -> np.ndarray:
         bins = (values - low >> extra) + 1
         escaped = (bins < 1) | (bins > count)
         size = bits - np.log2(np.diff(cdf)[np.where(escaped, 0, bins)]) + np.where(escaped, 8, extra)
-        row[:] = np.round(size * (1 << _COST_BITS))
+        row[:] = np.round(size * (1 << COST_BITS))
     return out

@@ -10,7 +10,6 @@ from small_codec import picture
 
 from pylatent import _native
 from pylatent.errors import FormatError
-from pylatent.evaluation import psnr
 from pylatent.pixel_residual import check_section, decode_pixels, encode_pixels, lattice
 from pylatent.pixel_residual.band import FEWEST
 from pylatent.pixel_residual.tables import LARGEST, costs, tables
@@ -38,21 +37,6 @@ def test_every_pixel_is_within_the_bound(size, max_error):
     check_section(section, size)
     assert off(shown, original) <= max_error
     assert torch.equal(decode_pixels(section, hat), shown)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (17, 31), (200, 300)])
-def test_without_a_bound_values_are_left_out(size):
-    original, hat = pair(*size)
-    section, shown = encode_pixels(original, hat, 6, bounded=False)
-    check_section(section, size)
-    assert section[0] == 128 + 6
-    assert torch.equal(decode_pixels(section, hat), shown)
-    assert encode_pixels(original, hat, 0, bounded=False)[0] == encode_pixels(original, hat, 0)[0]
-    if size == (200, 300):
-        assert off(shown, original) > 6
-        finer, coarser = (encode_pixels(original, hat, bound) for bound in (7, 8))
-        assert psnr(original, coarser[1]) < psnr(original, shown)
-        assert len(section) < 0.97 * len(coarser[0]) < len(finer[0])
 
 
 @pytest.mark.parametrize("kind", ["black to white", "noise", "alike"])

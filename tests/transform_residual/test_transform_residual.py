@@ -1,0 +1,186 @@
+"""Transformed residuals: nearly orthonormal, exact in integers, the same bytes everywhere, damage noticed."""
+
+import hashlib
+import math
+import random
+
+import pytest
+import torch
+from small_codec import picture
+
+from pylatent import _native
+from pylatent.coding.container import varint
+from pylatent.coding.rans import encode
+from pylatent.errors import FormatError
+from pylatent.evaluation import psnr
+from pylatent.pixel_residual import lattice
+from pylatent.pixel_residual.tables import LARGEST, tables
+from pylatent.transform_residual import check_section, context, decode_coefficients, encode_coefficients, transform
+from pylatent.transform_residual.section import LARGEST_STEP, SMALLEST_STEP
+from pylatent.transform_residual.transform import BANDS, ORDER, SIDE, UNITS, coefficients, residual
+from pylatent.transform_residual.weights import TABLES, WEIGHTS
+
+
+def pair(height, width, seed=0):
+    """A noisy picture and what a codec may make of it, uint8 (3, H, W)."""
+    smooth = picture(height, width, seed=seed)[0] * 255
+    generator = torch.Generator().manual_seed(seed)
+    grain = torch.randn(3, height, width, generator=generator) * 6
+    blur = torch.nn.functional.avg_pool2d(smooth[None], 3, 1, 1, count_include_pad=False)[0]
+    return (smooth + grain).round().clamp(0, 255).byte(), blur.round().clamp(0, 255).byte()
+
+
+def orthonormal(pixels):
+    """The transform without any rounding, float64."""
+    colours = torch.tensor([[1, 1, 1], [1, 0, -1], [-1, 2, -1]], dtype=torch.float64)
+    colours /= colours.norm(dim=1, keepdim=True)
+    k, n = torch.arange(SIDE, dtype=torch.float64)[:, None], torch.arange(SIDE, dtype=torch.float64)
+    basis = torch.cos(math.pi * (2 * n + 1) * k / (2 * SIDE)) * math.sqrt(2 / SIDE)
+    basis[0] /= math.sqrt(2)
+    blocks = torch.einsum("ij,jhw->ihw", colours, pixels.double()).unfold(1, SIDE, SIDE).unfold(2, SIDE, SIDE)
+    found = basis @ blocks @ basis.T
+    return found.flatten(3)[..., list(ORDER)].permute(0, 3, 1, 2)
+
+
+def test_the_transform_is_nearly_orthonormal_and_loses_nothing_of_whole_pixels():
+    pixels = torch.randint(-255, 256, (3, 48, 64), generator=torch.Generator().manual_seed(0))
+    found = coefficients(pixels)
+    assert torch.equal(found, found.round())
+    assert (found / UNITS - orthonormal(pixels)).abs().max() < 0.5 / UNITS + 2e-4 * 255 * SIDE
+    assert torch.equal(residual(found), pixels.double())
+
+
+def test_sums_stay_where_floats_are_exact_and_32_bits_hold():
+    """Of the largest inputs there are: 255 in all pixels, the largest values times the largest step."""
+    matrix, colours = transform._MATRIX.abs(), transform._COLOUR_MATRIX.abs()
+    assert float(matrix.sum(1).max() * colours.sum(1).max()) * 255 < 2**53
+    blocks = float(matrix.sum(0).max()) * LARGEST * LARGEST_STEP
+    assert blocks < 2**53
+    assert blocks / 2**23 * float(colours.sum(0).max()) < 2**53
+    for step in context.steps():
+        known = context.Context(torch.full((3, BANDS, 3, 3), 255.0 * SIDE * UNITS * 2, dtype=torch.float64), 4)
+        known.sizes.fill_(context._LARGEST)
+        first, *weights = WEIGHTS[step.group][2 * step.colour + step.second]
+        total = first + sum(w * int(f.max()) for f, w in zip(known.features(step), weights, strict=True))
+        assert total < 2**31
+
+
+def test_steps_have_every_coefficient_once():
+    seen = torch.zeros(3, BANDS, 5, 4)
+    known = context.Context(torch.zeros(3, BANDS, 5, 4, dtype=torch.float64), 50)
+    for step in context.steps():
+        part = seen[step.colour, context.GROUPS[step.group]]
+        part.view(len(part), -1)[:, known.places[step.second]] += 1
+    assert bool((seen == 1).all())
+    assert sorted(ORDER) == list(range(BANDS))
+
+
+@pytest.mark.parametrize("step", [SMALLEST_STEP, 40, LARGEST_STEP])
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (17, 31), (96, 64), (130, 260)])
+def test_every_size_decodes_to_what_was_shown(size, step):
+    original, hat = pair(*size)
+    section, shown = encode_coefficients(original, hat, step)
+    check_section(section, size)
+    assert section[0] == 128
+    assert torch.equal(decode_coefficients(section, hat), shown)
+
+
+def test_finer_steps_cost_more_and_come_nearer():
+    original, hat = pair(200, 304)
+    found = [encode_coefficients(original, hat, step) for step in (16, 40, 100, 250)]
+    sizes, quality = [len(section) for section, _ in found], [psnr(original, shown) for _, shown in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert quality == sorted(quality, reverse=True)
+    assert quality[0] > 50
+    assert quality[-1] > psnr(original, hat)
+
+
+@pytest.mark.parametrize("kind", ["black to white", "noise", "alike"])
+def test_what_hardly_resembles_is_clipped_and_what_is_alike_costs_little(kind):
+    original, hat = pair(152, 200)
+    if kind == "black to white":
+        original, hat = torch.zeros_like(hat), torch.full_like(hat, 255)
+    elif kind == "noise":
+        original = torch.randint(0, 256, hat.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    else:
+        original = hat
+    section, shown = encode_coefficients(original, hat, 24)
+    assert torch.equal(decode_coefficients(section, hat), shown)
+    assert psnr(original, shown) > psnr(original, hat) or kind == "alike"
+    if kind == "alike":
+        assert torch.equal(shown, original)
+        assert len(section) < original.numel() / 25
+
+
+def test_bands_of_rows_are_coded_one_by_one(monkeypatch):
+    original, hat = pair(100, 64)
+    monkeypatch.setattr(lattice, "BAND_PIXELS", 2048)
+    section, shown = encode_coefficients(original, hat, 40)
+    assert torch.equal(decode_coefficients(section, hat), shown)
+    with pytest.raises(FormatError):
+        check_section(section[:4], (100, 64))
+
+
+@pytest.mark.parametrize("ambient", ["threads", "float64", "bfloat16 products", "autocast", "pure Python"])
+def test_the_bytes_depend_on_the_pixels_alone(ambient, monkeypatch):
+    original, hat = pair(120, 140)
+    expected, _ = encode_coefficients(original, hat, 60)
+    assert hashlib.sha256(expected).hexdigest() == BYTES
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        if ambient == "threads":
+            torch.set_num_threads(1 if threads > 1 else 2)
+        elif ambient == "float64":
+            torch.set_default_dtype(torch.float64)
+        elif ambient == "bfloat16 products":
+            torch.set_float32_matmul_precision("medium")
+        elif ambient == "pure Python":
+            monkeypatch.setattr(_native, "why_not_native", lambda: "a test")
+        with torch.autocast("cpu", torch.bfloat16, enabled=ambient == "autocast"):
+            section, shown = encode_coefficients(original, hat, 60)
+            assert section == expected
+            assert torch.equal(decode_coefficients(section, hat), shown)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision(precision)
+
+
+def test_damage_is_refused_or_decodes_to_something():
+    original, hat = pair(60, 80)
+    section, _ = encode_coefficients(original, hat, 30)
+    draw, refused = random.Random(5), 0
+    for _ in range(150):
+        data = bytearray(section)
+        for _ in range(draw.choice((1, 3))):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        data[0] = section[0]
+        try:
+            shown = decode_coefficients(bytes(data), hat)
+        except FormatError:
+            refused += 1
+        else:
+            assert shown.shape == hat.shape
+    assert refused > 50
+    for end in range(0, len(section), 97):
+        with pytest.raises(FormatError):
+            decode_coefficients(section[:end], hat)
+    with pytest.raises(FormatError, match="left over"):
+        decode_coefficients(section + b"\0", hat)
+    for step in (SMALLEST_STEP - 1, LARGEST_STEP + 1):
+        with pytest.raises(FormatError, match=f"its step is {step}"):
+            check_section(section[:1] + varint(step) + section[2:], (60, 80))
+
+
+def test_values_beyond_the_largest_are_refused():
+    hat = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    known = context.Context(coefficients(hat), 50)
+    step = next(context.steps())
+    chosen = torch.tensor(TABLES, dtype=torch.uint8)[known.classes(step)]
+    stream = encode(torch.tensor([LARGEST + 1], dtype=torch.int32), chosen, tables())
+    section = bytes([128]) + varint(50) + varint(len(stream)) + stream
+    with pytest.raises(FormatError, match=f"a value is beyond {LARGEST}"):
+        decode_coefficients(section, hat)
+
+
+BYTES = "b8edfa8d66005bae537075857b15c9db747e63da2f904e92ecc290a490a7c1d7"
