@@ -26,7 +26,7 @@ import pylatent
 from pylatent.coding import LatFile
 from pylatent.train.data import find_images
 
-TARGETS = (36.0, 38.0, 40.0, 42.0, 44.0)
+TARGETS = (34.0, 36.0, 38.0, 40.0, 42.0, 44.0)
 PEERS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "JPEG": ("JPEG", [{"optimize": True, "subsampling": way} for way in (0, 2)]),
     "WebP": ("WEBP", [{"method": 6}]),

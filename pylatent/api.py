@@ -53,9 +53,9 @@ def compress(
     quality: in the model's range (1 to 8 for `default`), fractions welcome, rounded to 1/64; the model's own default
         if none of the three is given.
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
-    target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. Above the model's
-        range either target adds a pixel residual of the steps that reach it. A target that is out of reach all the
-        same gives the nearest file and a TargetWarning that says what was reached.
+    target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. In the upper part of
+        the model's range and above it either target takes a lower quality and a residual, where that is better. A
+        target that is out of reach all the same gives the nearest file and a TargetWarning that says what was reached.
     refine: steps of SGA+ refinement, or a `pylatent.refine.Plan`: a smaller file of the same or better quality, decoded
         as any other; a step takes about as long as one or two encodings. A target is then reached by refining several
         times, with another lambda where the model's qualities end.
@@ -146,7 +146,7 @@ def decompress(
     device, threads: as for `compress`.
     receiver: "light" for a preview, sooner and less exact; "perceptual" for a picture that looks sharper and
         differs more from the original; by models that have such a receiver, ModelError for others. Neither shows a
-        pixel residual.
+        residual.
 
     Raises FormatError for damaged bytes, ModelError for a model that is not installed, MismatchError for another model
     than the writer's or one that computes something else (other pixels, too, where the file has their checksum),

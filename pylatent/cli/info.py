@@ -119,7 +119,7 @@ def _precision(facts: dict[str, Any]) -> str:
     error = facts["max_error"]
     if error is None:  # made for a target alone
         return (
-            f"in steps of {facts['residual_step']} grey levels, for the PSNR or size that was asked for:\n"
+            f"in steps of {facts['residual_step']:g} grey levels, for the PSNR or size that was asked for:\n"
             f"{'':12}a pixel may be off by any amount; `pylatent compress --max-error` sets a limit"
         )
     return f"no pixel is off by more than {count(error, 'grey level')}" if error else "lossless"

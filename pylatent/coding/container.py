@@ -85,9 +85,13 @@ class Bitstream:
         return None if self.residual is None or self.residual[0] >= UNBOUNDED else self.residual[0]
 
     @property
-    def residual_step(self) -> int | None:
-        """In steps of how many grey levels the residual changes pixels, where there is one."""
-        return None if self.residual is None else 2 * (self.residual[0] % UNBOUNDED) + 1
+    def residual_step(self) -> float | None:
+        """Grey levels between neighbouring values of a residual, or of the coefficients of a transformed one."""
+        if self.residual is None:
+            return None
+        if self.residual[0] == TRANSFORMED:
+            return Cursor(self.residual[1:]).varint("the step of a residual") / 8
+        return 2 * (self.residual[0] % UNBOUNDED) + 1
 
     @property
     def _all_sections(self) -> tuple[bytes, ...]:

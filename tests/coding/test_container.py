@@ -55,6 +55,8 @@ def test_the_bytes_are_those_of_the_documentation():
     assert record_length(corrected.to_record()) == len(of_corrected) + 4
     with pytest.raises(FormatError, match="a residual of no bytes"):
         Bitstream.from_record(sealed(bytes.fromhex("ac02 02 60 8206 02 01 00 01020304 05060708") + b"ABC"))
+    header = b"\xecLAT\r\n\x01\x03m-1HASHHASH"
+    assert LatFile("m-1", b"HASHHASH", stream).to_bytes() == header + sealed(body, context=header)
 
 
 @pytest.mark.parametrize(
