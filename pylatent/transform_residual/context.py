@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pylatent import _native
 from pylatent.transform_residual.transform import BANDS, ORDER, SIDE
 from pylatent.transform_residual.weights import WEIGHTS
 
@@ -64,21 +67,23 @@ def _parents() -> Tensor:
 
 
 _PARENTS = _parents()
+_PARENTS_LIST: list[int] = _PARENTS.tolist()
 
 
 class Context:
     """Of one picture, or band of rows: all that is coded so far.
 
-    hat: float64 (3, 64, h, w), coefficients of what the codec decodes; step: of quantisation, in their units.
+    hat: float64 (3, 64, h, w), coefficients of what the codec decodes; step: of quantisation, in their units. coded:
+    int16, values in steps, 0 where there are none yet; sizes: of these, in sixteenths, as far as they count.
     """
 
     def __init__(self, hat: Tensor, step: int) -> None:
         found = (hat.abs() * _UNIT / step).floor_()  # below 2^20: exact where it counts
         found[:, 0] = 0  # brightness tells nothing
-        self.far = found.clamp(max=_FAR).int()
-        self.near = found.clamp_(max=_NEAR).int()
+        self.far = found.clamp(max=_FAR).to(torch.int16)
+        self.near = found.clamp_(max=_NEAR).to(torch.int16)
         self.busy = self.near.sum(1, dtype=torch.int32).div(BANDS, rounding_mode="floor")
-        self.sizes = torch.zeros_like(self.near)
+        self.sizes, self.coded = torch.zeros_like(self.near), torch.zeros_like(self.near)
         rows, columns = hat.shape[2:]
         parity = (torch.arange(rows)[:, None] + torch.arange(columns)) % 2
         self.places = (parity == 0).flatten().nonzero()[:, 0], (parity == 1).flatten().nonzero()[:, 0]
@@ -88,7 +93,7 @@ class Context:
         return (group.stop - group.start) * len(self.places[step.second])
 
     def features(self, step: Step) -> Iterator[Tensor]:
-        """int32, each for all bands of the step and all blocks: (bands, h, w), or such that it expands to that."""
+        """Integers, each for all bands of the step and all blocks: (bands, h, w), or such that it expands to that."""
         group, colour = GROUPS[step.group], step.colour
         sizes = self.sizes[colour]
         if step.group:
@@ -119,25 +124,51 @@ class Context:
             yield around.sum(0, keepdim=True, dtype=torch.int32)
 
     def classes(self, step: Step) -> Tensor:
-        """int64, flat: the class of the expected size of each coefficient of the step."""
-        first, *weights = WEIGHTS[step.group][2 * step.colour + step.second]
+        """uint8, flat: the class of the expected size of each coefficient of the step."""
+        weights = WEIGHTS[step.group][2 * step.colour + step.second]
+        if _native.why_not_native() is not None:
+            return self._classes_in_torch(step, *weights)
+        found = torch.empty(self.count(step), dtype=torch.uint8)
+        pointers = (t.data_ptr() for t in (self.sizes, self.near, self.far, self.busy))
+        shape = self.sizes.shape[2:]
+        threads = torch.get_num_threads()
+        _finder().find(*pointers, *shape, _numbers(step), weights, _PARENTS_LIST, threads, found.data_ptr())
+        return found
+
+    def _classes_in_torch(self, step: Step, first: int, *weights: int) -> Tensor:
         group = GROUPS[step.group]
         expected = torch.full((group.stop - group.start, *self.sizes.shape[2:]), first, dtype=torch.int32)
         for feature, weight in zip(self.features(step), weights, strict=True):
             if weight:
                 expected.add_(feature, alpha=weight)
-        return torch.bucketize(self.of(step, expected).flatten(), _BOUNDS, right=True)
+        return torch.bucketize(self.of(step, expected).flatten(), _BOUNDS, right=True).to(torch.uint8)
 
     def of(self, step: Step, values: Tensor) -> Tensor:
         """(bands, h, w) -> (bands, blocks of the step)"""
         return values.flatten(1).index_select(1, self.places[step.second])
 
     def put(self, step: Step, values: Tensor) -> None:
-        """What has been coded: values (bands, blocks of the step), in steps."""
-        sizes = values.abs().mul(_UNIT).clamp_(max=_LARGEST).int()
-        self.sizes[step.colour, GROUPS[step.group]].view(len(values), -1).index_copy_(
-            1, self.places[step.second], sizes
-        )
+        """What has been coded: values int32 (bands, blocks of the step), in steps, of at most 16 bits."""
+        if _native.why_not_native() is None:
+            pointers = self.coded.data_ptr(), self.sizes.data_ptr()
+            shape = self.sizes.shape[2:]
+            _native.core().transform_residual_put(values.contiguous().data_ptr(), _numbers(step), *shape, *pointers)
+            return
+        sizes = values.abs().mul_(_UNIT).clamp_(max=_LARGEST)
+        for known, new in ((self.coded, values), (self.sizes, sizes)):
+            rows = known[step.colour, GROUPS[step.group]].view(len(values), -1)
+            rows.index_copy_(1, self.places[step.second], new.to(torch.int16))
+
+
+def _numbers(step: Step) -> tuple[int, int, int, int, bool]:
+    """For the native core: where the group before begins, this one begins and ends, the colour, which blocks."""
+    group = GROUPS[step.group]
+    return GROUPS[max(step.group - 1, 0)].start, group.start, group.stop, step.colour, step.second
+
+
+@cache
+def _finder() -> Any:
+    return _native.core().TransformResidualClasses(LEVELS)
 
 
 def _sides(values: Tensor) -> Tensor:

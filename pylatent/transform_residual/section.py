@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -14,8 +15,8 @@ from pylatent.coding.rans import decode, encode
 from pylatent.errors import FormatError
 from pylatent.pixel_residual.lattice import bands
 from pylatent.pixel_residual.tables import COST_BITS, LARGEST, costs, tables
-from pylatent.transform_residual.context import COLOURS, GROUPS, Context, Step, steps
-from pylatent.transform_residual.transform import BANDS, SIDE, coefficients, residual
+from pylatent.transform_residual.context import GROUPS, Context, Step, steps
+from pylatent.transform_residual.transform import SIDE, coefficients, residual
 from pylatent.transform_residual.weights import TABLES
 
 SMALLEST_STEP, LARGEST_STEP = 4, 1023  # eighths of a grey level
@@ -83,15 +84,11 @@ def _walk(hat: Tensor, quantum: int, coder: Coder) -> Tensor:
     """hat: uint8 (3, H, W), what the codec decodes -> the pixels with their residual, uint8 (3, H, W)."""
     whole = _whole(hat)
     context = Context(coefficients(whole), quantum)
-    values = torch.zeros(COLOURS, BANDS, *(side // SIDE for side in whole.shape[1:]), dtype=torch.float64)
     for step in steps():
         if not context.count(step):
             continue
-        found = coder.values(step, context, context.classes(step))
-        context.put(step, found)
-        place = context.places[step.second]
-        values[step.colour, GROUPS[step.group]].view(len(found), -1).index_copy_(1, place, found.double())
-    shown = (whole + residual(values * quantum)).clamp_(0, 255).to(torch.uint8)
+        context.put(step, coder.values(step, context, context.classes(step)))
+    shown = (whole + residual(context.coded.double() * quantum)).clamp_(0, 255).to(torch.uint8)
     return shown[:, : hat.shape[1], : hat.shape[2]]
 
 
@@ -109,21 +106,28 @@ class _Encoder:
     def __init__(self, wanted: Tensor) -> None:
         self.wanted = wanted
         self.streams: list[bytes] = []
-        self.costs = torch.from_numpy(costs()).double().flatten() / (1 << COST_BITS)
 
     def values(self, step: Step, context: Context, classes: Tensor) -> Tensor:
         """The nearest values, or the next ones towards 0 where that saves more bits than it is worth."""
         wanted = context.of(step, self.wanted[step.colour, GROUPS[step.group]])
-        chosen = _TABLE_OF[classes]
+        chosen = _TABLE_OF[classes.long()]
         size = wanted.abs().flatten()
-        near = (size + 0.5).floor().clamp_(max=LARGEST)
-        less = (near - 1).clamp_(min=0)
-        rows = chosen.long() * (2 * LARGEST + 1) + LARGEST
-        kept, lost = ((size - v).square() + _LAMBDA * self.costs[rows + v.long()] for v in (near, less))
-        values = torch.where(lost < kept, less, near).view_as(wanted).copysign(wanted).int()
+        near = (size + 0.5).floor_().clamp_(max=LARGEST)
+        some = near.nonzero()[:, 0]
+        kept = near[some]
+        farther = 2 * (size[some] - kept) + 1  # squared distance of the next value, less that of this one
+        near[some] -= (farther < _saved()[chosen[some].long(), kept.long()]).to(near.dtype)
+        values = near.view_as(wanted).copysign_(wanted).int()
         stream = encode(values.flatten(), chosen, tables())
         self.streams += [varint(len(stream)), stream]
         return values
+
+
+@cache
+def _saved() -> Tensor:
+    """(tables, 1 + LARGEST): what bits of each size are worth beyond those of the next smaller one; of 0 nothing."""
+    bits = torch.from_numpy(costs()[:, LARGEST:]).double() / (1 << COST_BITS)
+    return F.pad(_LAMBDA * bits.diff(dim=1), (1, 0))
 
 
 class _Decoder:
@@ -134,7 +138,7 @@ class _Decoder:
 
     def values(self, step: Step, context: Context, classes: Tensor) -> Tensor:
         stream = self.cursor.take(self.cursor.varint("the length of a residual stream"), "a residual stream")
-        values = decode(stream, _TABLE_OF[classes], tables())
+        values = decode(stream, _TABLE_OF[classes.long()], tables())
         if int(values.min()) < -LARGEST or int(values.max()) > LARGEST:
             raise FormatError(f"residual: a value is beyond {LARGEST}")
         return values.view(-1, len(context.places[step.second]))

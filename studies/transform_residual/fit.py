@@ -62,7 +62,7 @@ def observed(codec: Codec, paths: list[Path], generator: np.random.Generator) ->
                 sizes = context.of(step, own).abs().flatten()
                 some = torch.from_numpy(generator.permutation(len(sizes))[:SAMPLE])
                 rows.append((features[:, some], sizes[some]))
-                context.put(step, context.of(step, own))
+                context.put(step, context.of(step, own).int())
         print(number, path.name, flush=True)
     return data
 

@@ -75,6 +75,42 @@ def test_steps_have_every_coefficient_once():
     assert sorted(ORDER) == list(range(BANDS))
 
 
+@pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native module")
+@pytest.mark.parametrize("blocks", [(1, 1), (1, 7), (6, 1), (5, 8), (9, 11)])
+def test_native_classes_are_those_of_torch(blocks, monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    hat = (torch.randn(3, BANDS, *blocks, generator=generator) * 400).round().double()
+    contexts = [context.Context(hat, 24) for _ in range(2)]
+    seen = set()
+    for step in context.steps():
+        if not contexts[0].count(step):
+            continue
+        values = torch.randint(-300, 300, (contexts[0].count(step),), generator=generator, dtype=torch.int32) // 60
+        values = values.view(-1, len(contexts[0].places[step.second]))
+        found = []
+        for known, reason in zip(contexts, (None, "a test"), strict=True):
+            with monkeypatch.context() as patch:
+                patch.setattr(_native, "why_not_native", lambda reason=reason: reason)
+                found.append(known.classes(step))
+                known.put(step, values)
+        assert torch.equal(*found)
+        assert torch.equal(contexts[0].coded, contexts[1].coded)
+        assert torch.equal(contexts[0].sizes, contexts[1].sizes)
+        seen.update(found[0].tolist())
+    assert len(seen) > 3
+
+
+def test_classes_begin_at_their_levels():
+    """Also between the places that the native core looks up."""
+    hat, step = torch.zeros(3, BANDS, 1, 1, dtype=torch.float64), next(context.steps())
+    known = context.Context(hat, 24)
+    for number, level in enumerate(context.LEVELS):
+        for value, expected in ((level - 1, number), (level, number + 1)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(context, "WEIGHTS", (((value, 0, 0, 0, 0, 0),),))
+                assert known.classes(step).tolist() == [expected]
+
+
 @pytest.mark.parametrize("step", [SMALLEST_STEP, 40, LARGEST_STEP])
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (17, 31), (96, 64), (130, 260)])
 def test_every_size_decodes_to_what_was_shown(size, step):
@@ -176,7 +212,7 @@ def test_values_beyond_the_largest_are_refused():
     hat = torch.full((3, 8, 8), 100, dtype=torch.uint8)
     known = context.Context(coefficients(hat), 50)
     step = next(context.steps())
-    chosen = torch.tensor(TABLES, dtype=torch.uint8)[known.classes(step)]
+    chosen = torch.tensor(TABLES, dtype=torch.uint8)[known.classes(step).long()]
     stream = encode(torch.tensor([LARGEST + 1], dtype=torch.int32), chosen, tables())
     section = bytes([128]) + varint(50) + varint(len(stream)) + stream
     with pytest.raises(FormatError, match=f"a value is beyond {LARGEST}"):
