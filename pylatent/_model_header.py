@@ -13,7 +13,8 @@ from pylatent.errors import ModelError
 SUFFIX = ".safetensors"
 FILE_NAME = f"model{SUFFIX}"  # in a folder of its own
 KEY = "pylatent"
-VERSION = 1
+PACKED = "packed"  # within it: tensors that codecs/packing.py has packed, which makes a file one of the second version
+VERSION, PACKED_VERSION = 1, 2
 _MAX_HEADER = 100 << 20  # of safetensors itself
 
 
@@ -51,11 +52,14 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     try:
         fields = json.loads(metadata[KEY])
         version = fields.pop("version")
+        fields.pop(PACKED, None)
         header = Header(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} has a header that cannot be read: {error}") from error
-    if version != VERSION:
-        raise ModelError(f"{path} is a model file of version {version}; this release reads version {VERSION}")
+    if version not in (VERSION, PACKED_VERSION):
+        raise ModelError(
+            f"{path} is a model file of version {version}; this release reads versions {VERSION} and {PACKED_VERSION}"
+        )
     return header
 
 

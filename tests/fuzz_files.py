@@ -1,9 +1,10 @@
-"""Mutated .lat files: each decodes to the same latents or raises FormatError or MismatchError.
+"""Mutated .lat files: each decodes to the same latents and pixels or raises FormatError or MismatchError.
 
     python tests/fuzz_files.py 100000 --seed 1 [--codec nested]
 
 Half of the mutants get a valid CRC again, so that they reach the code behind it. What they declare may then be another
 valid file, so those may also decode to something else, but never crash, hang or take memory beyond what they declare.
+The codec "default" is the shipped model with all of its receivers; the others are tiny, of random weights.
 """
 
 from __future__ import annotations
@@ -15,27 +16,38 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from pylatent import images, zoo
 from pylatent.codecs import ContextHyperprior, MeanScaleHyperprior, NestedCodec, ResidualHyperprior
 from pylatent.codecs.chain import Chain
-from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
-from pylatent.correction import corrected
+from pylatent.codecs.pixel_crc import pixel_crc
+from pylatent.codecs.receivers import SideReceiver
+from pylatent.coding.container import HASH_BYTES, MAGIC, Bitstream, LatFile
+from pylatent.correction import in_bytes
 from pylatent.errors import FormatError, MismatchError
+from pylatent.pixel_residual import encode_pixels
 
+PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "leaves.png"
+SIZES = (((1, 1), 1.0), ((16, 24), 4.5), ((64, 64), 8.0), ((40, 130), 2.25))
+SHIPPED_SIZES = (((1, 1), 1.0), ((48, 48), 4.5), ((64, 40), 8.0), ((120, 160), 2.25), ((96, 80), 1.0), ((33, 17), 6.5))
+RESIDUALS = ((None, True), (20, True), (0, True), (3, False), (40, False))  # bounds, and whether they are kept
 LAMBDAS = tuple(0.001 * 2**n for n in range(8))
 NUMBERS = (0, 1, 2, 63, 64, 127, 128, 255, 256, 4095, 65535, 1 << 20, (1 << 20) + 1, 1 << 31, (1 << 32) - 1, 1 << 32)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A tiny random model and valid files of small pictures, with the latents that they decode to."""
+    """A model and valid files of small pictures, with the latents and the pixels that they decode to."""
 
     codec: Chain
     files: tuple[bytes, ...]
-    latents: tuple[torch.Tensor, ...]
+    expected: tuple[tuple[Tensor, ...], ...]
 
 
 CODECS: dict[str, Callable[[], Chain]] = {
@@ -50,6 +62,31 @@ CODECS: dict[str, Callable[[], Chain]] = {
 
 
 def make_corpus(codec_name: str) -> Corpus:
+    """Files of a tiny model of random weights, or of the shipped one if "default"."""
+    if codec_name == "default":
+        codec, photo = zoo.load(), images.read(PHOTO).tensor.float() / 255
+        assert isinstance(codec, Chain)
+        parts = [(photo[:, 9 : 9 + height, 9 : 9 + width], quality) for (height, width), quality in SHIPPED_SIZES]
+    else:
+        codec = make_tiny(codec_name)
+        generator = torch.Generator().manual_seed(11)
+        parts = [(torch.rand(3, *size, generator=generator), quality) for size, quality in SIZES]
+    codec.name = "fuzz-1"
+    files, expected = [], []
+    residuals = cycle(RESIDUALS if codec.defines_pixels else RESIDUALS[:1])
+    for (x, quality), (bound, kept) in zip(parts * (2 if codec.defines_pixels else 1), residuals, strict=False):
+        stream = codec.compress(x[None], quality)[0]
+        if bound is not None:
+            hat = codec.decompress_bytes([stream])[0]
+            stream = replace(stream, residual=encode_pixels(in_bytes(x), hat, bound, bounded=kept)[0])
+        if codec.defines_pixels and len(files) % 2:
+            stream = replace(stream, pixel_crc=pixel_crc(codec.decompress_bytes([stream])[0]))
+        files.append(LatFile(codec.name, codec.fingerprint()[:HASH_BYTES], stream).to_bytes())
+        expected.append(decoded(codec, stream))
+    return Corpus(codec, tuple(files), tuple(expected))
+
+
+def make_tiny(codec_name: str) -> Chain:
     """Random weights, amplified so that the symbols spread over many tables and some are escapes."""
     torch.manual_seed(7)
     codec = CODECS[codec_name]().eval()
@@ -60,17 +97,19 @@ def make_corpus(codec_name: str) -> Corpus:
     codec.update()
     if codec_name == "corrected":
         codec.calibrate(torch.rand(1, 3, 64, 64) for _ in range(2))
-    codec.name = "fuzz-1"
-    files, latents = [], []
-    generator = torch.Generator().manual_seed(11)
-    for size, quality in (((1, 1), 1.0), ((16, 24), 4.5), ((64, 64), 8.0), ((40, 130), 2.25)):
-        x = torch.rand(1, 3, *size, generator=generator)
-        stream = codec.compress(x, quality)[0]
-        if codec_name == "corrected":
-            stream = corrected(stream, codec, x[0], max_error=20)
-        files.append(LatFile(codec.name, codec.fingerprint()[:HASH_BYTES], stream).to_bytes())
-        latents.append(codec.decode([stream]).levels[0])
-    return Corpus(codec, tuple(files), tuple(latents))
+        full = codec._ready().synthesis
+        assert full is not None
+        codec.set_receiver("light", SideReceiver.after(full, 3, full.layers[3:]))
+        codec.set_receiver("perceptual", SideReceiver.apart(full, full))
+    return codec
+
+
+def decoded(codec: Chain, stream: Bitstream) -> tuple[Tensor, ...]:
+    """Latents, and where they are defined the pixels of each receiver."""
+    if not codec.defines_pixels:
+        return codec.decode([stream]).levels
+    pixels, latents = codec.decompress_bytes([stream]), codec.decode([stream])
+    return *latents.levels, pixels, *(codec.synthesize_bytes(latents, receiver) for receiver in codec.receivers)
 
 
 def flip_bits(data: bytearray, draw: random.Random) -> bytearray:
@@ -142,47 +181,50 @@ def outcome(corpus: Corpus, data: bytes) -> str:
         file = LatFile.from_bytes(data)
         if (file.model, file.model_hash) != ("fuzz-1", corpus.codec.fingerprint()[:HASH_BYTES]):
             return "another model"
-        if file.stream.residual is not None:
-            corpus.codec.decompress_bytes([file.stream])
-        latents = corpus.codec.decode([file.stream])
+        found = decoded(corpus.codec, file.stream)
     except FormatError:
         return "FormatError"
     except MismatchError:
         return "MismatchError"
-    for original, expected in zip(corpus.files, corpus.latents, strict=True):
+    for original, expected in zip(corpus.files, corpus.expected, strict=True):
         if data == original:
-            assert torch.equal(latents.levels[0], expected)
+            assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
             return "unchanged"
     return "decoded to something else"
 
 
-def run(count: int, seed: int, codec_name: str = "hyperprior") -> Counter[tuple[str, bool, str]]:
-    """`count` mutants; counts of (mutation, CRC made valid, outcome). Raises AssertionError on a wrong outcome."""
+def run(count: int, seed: int, codec_name: str = "hyperprior") -> tuple[Counter[tuple[str, bool, str]], float]:
+    """`count` mutants; counts of (mutation, CRC made valid, outcome), and the seconds of the processor that the slowest
+    took. Raises AssertionError on a wrong outcome."""
     corpus = make_corpus(codec_name)
     draw = random.Random(seed)
     counts: Counter[tuple[str, bool, str]] = Counter()
+    slowest = 0.0
     for _ in range(count):
         kind, data, sealed = mutant(corpus.files, draw)
+        start = time.process_time()
         result = outcome(corpus, data)
+        slowest = max(slowest, time.process_time() - start)
         allowed = ("FormatError", "MismatchError", "unchanged")
         assert sealed or result in allowed, f"{kind}: {result}: {data.hex()}"
         counts[kind, sealed, result] += 1
-    return counts
+    return counts, slowest
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--codec", choices=CODECS, default="hyperprior")
+    parser.add_argument("--codec", choices=("default", *CODECS), default="hyperprior")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.monotonic()
-    counts = run(arguments.count, arguments.seed, arguments.codec)
+    counts, slowest = run(arguments.count, arguments.seed, arguments.codec)
     for (kind, sealed, result), number in sorted(counts.items()):
         print(f"{kind:<18} {'valid CRC' if sealed else 'as it is':<10} {result:<26} {number:>8}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{arguments.count} files in {time.monotonic() - start:.0f} s, peak memory {peak:.0f} MiB")
+    took = time.monotonic() - start
+    print(f"{arguments.count} files in {took:.0f} s, the slowest {slowest:.2f} s, peak memory {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

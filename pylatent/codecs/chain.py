@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pylatent.codecs.analysis_forms import PIXELS, AnalysisForms, Calibration
 from pylatent.codecs.base import Codec, pad
+from pylatent.codecs.integer import IntegerSynthesis
 from pylatent.codecs.integer_analysis import why_not_native
 from pylatent.codecs.integer_convert import convert, load_float_synthesis
 from pylatent.codecs.integer_ranges import calibrate
@@ -227,11 +228,8 @@ class Chain(Codec):
         self._forms = None  # they belong to the weights that are replaced
         super()._load_from_state_dict(*args)
 
-    def load_coding_state(self, state: Mapping[str, Tensor]) -> None:
-        super().load_coding_state(state)
-        if (synthesis := self._ready().synthesis) is not None:
-            load_float_synthesis(self.g_s, self.inverse_gain, synthesis)
-            self._set_coding(self._ready())
+    def _load_float_synthesis(self, synthesis: IntegerSynthesis) -> None:
+        load_float_synthesis(self.g_s, self.inverse_gain, synthesis)
 
     @property
     def exact_networks(self) -> dict[str, nn.Sequential]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pylatent._receivers import SIDES, Side
 from pylatent.codecs.exact import load_float_weights, table_indexes
+from pylatent.codecs.integer import IntegerSynthesis
 from pylatent.codecs.latents import Parameters
 from pylatent.codecs.receivers import SideReceiver, is_of_receivers, receivers_from_state
 from pylatent.codecs.steps import Shape, Step, whole_levels
@@ -191,10 +192,16 @@ class CodecDefinition(nn.Module, ABC):
         for name, network in self.exact_networks.items():
             load_float_weights(network, state, name)
         self._take_coding_state(state)
+        if (synthesis := self._ready().synthesis) is not None:
+            self._load_float_synthesis(synthesis)
+        self._set_coding(self._ready())
+
+    def _load_float_synthesis(self, synthesis: IntegerSynthesis) -> None:
+        """Set the float synthesis to what these integers stand for, in a codec that has them (`calibrate`)."""
 
     def _take_coding_state(self, state: Mapping[str, Tensor]) -> None:
-        """The same, for float weights that are there already."""
-        self._set_coding(CodingTables.from_state(self.exact_networks, state))
+        """The integers alone, as they are in the state; float weights are there, or come next, then `_set_coding`."""
+        self._coding = CodingTables.from_state(self.exact_networks, state)
 
     def _set_coding(self, coding: CodingTables) -> None:
         self._coding = coding
@@ -316,6 +323,7 @@ def _take_arriving(codec: CodecDefinition, keys: Any) -> None:
     if arriving:
         state = {name: value.cpu() for name, value in arriving.items()}
         codec._take_coding_state(state)
+        codec._set_coding(codec._ready())
         codec.load_receivers_state({name: value for name, value in state.items() if is_of_receivers(name)})
         codec.load_analysis_state(
             {name.removeprefix(_ANALYSIS): value for name, value in state.items() if name.startswith(_ANALYSIS)}

@@ -61,7 +61,8 @@ def test_damaged_model_files_are_refused(tmp_path, damage):
     zoo.save_codec(make_nested(3), path, name="nested-1", card={})
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["pylatent"])
+        metadata = file.metadata()
+    header = json.loads(metadata["pylatent"])
     if damage == "levels":
         header["config"]["levels"] = 4
     elif damage == "unknown option":
@@ -72,7 +73,7 @@ def test_damaged_model_files_are_refused(tmp_path, damage):
         tensors["coding.tables.z.offset"] -= 1
     else:
         tensors["coding.h_s.1.0.weight"][0, 0, 0, 0] += 1
-    save_file(tensors, path, {"pylatent": json.dumps(header)})
+    save_file(tensors, path, metadata | {"pylatent": json.dumps(header)})
     with pytest.raises(ModelError, match=str(path)):
         zoo.load(path)
 

@@ -56,7 +56,8 @@ def test_damaged_model_files_are_refused(tmp_path, damage):
     zoo.save_codec(make_codec(), path, name="tiny-1", card={})
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["pylatent"])
+        metadata = file.metadata()
+    header = json.loads(metadata["pylatent"])
     if damage == "weights":
         tensors["g_s.0.weight"][0, 0, 0, 0] += 1
     elif damage == "missing":
@@ -65,7 +66,7 @@ def test_damaged_model_files_are_refused(tmp_path, damage):
         header["version"] = 9
     elif damage == "architecture":
         header["architecture"] = "Perpetuum"
-    save_file(tensors, path, {"pylatent": "{" if damage == "header" else json.dumps(header)})
+    save_file(tensors, path, metadata | {"pylatent": "{" if damage == "header" else json.dumps(header)})
     with pytest.raises(ModelError, match=str(path) if damage != "architecture" else "Perpetuum"):
         zoo.load(path)
 
