@@ -17,6 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -32,11 +33,19 @@ from pylatent.coding.container import HASH_BYTES, MAGIC, Bitstream, LatFile
 from pylatent.correction import in_bytes
 from pylatent.errors import FormatError, MismatchError
 from pylatent.pixel_residual import encode_pixels
+from pylatent.transform_residual import encode_coefficients
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "leaves.png"
 SIZES = (((1, 1), 1.0), ((16, 24), 4.5), ((64, 64), 8.0), ((40, 130), 2.25))
 SHIPPED_SIZES = (((1, 1), 1.0), ((48, 48), 4.5), ((64, 40), 8.0), ((120, 160), 2.25), ((96, 80), 1.0), ((33, 17), 6.5))
-RESIDUALS = ((None, True), (20, True), (0, True), (3, False), (40, False))  # bounds, and whether they are kept
+# None, or of pixels within a bound, or transformed with a step.
+RESIDUALS = (
+    None,
+    partial(encode_pixels, max_error=20),
+    partial(encode_pixels, max_error=0),
+    partial(encode_coefficients, step=40),
+    partial(encode_coefficients, step=400),
+)
 LAMBDAS = tuple(0.001 * 2**n for n in range(8))
 NUMBERS = (0, 1, 2, 63, 64, 127, 128, 255, 256, 4095, 65535, 1 << 20, (1 << 20) + 1, 1 << 31, (1 << 32) - 1, 1 << 32)
 
@@ -74,11 +83,11 @@ def make_corpus(codec_name: str) -> Corpus:
     codec.name = "fuzz-1"
     files, expected = [], []
     residuals = cycle(RESIDUALS if codec.defines_pixels else RESIDUALS[:1])
-    for (x, quality), (bound, kept) in zip(parts * (2 if codec.defines_pixels else 1), residuals, strict=False):
+    for (x, quality), encode in zip(parts * (2 if codec.defines_pixels else 1), residuals, strict=False):
         stream = codec.compress(x[None], quality)[0]
-        if bound is not None:
+        if encode is not None:
             hat = codec.decompress_bytes([stream])[0]
-            stream = replace(stream, residual=encode_pixels(in_bytes(x), hat, bound, bounded=kept)[0])
+            stream = replace(stream, residual=encode(in_bytes(x), hat)[0])
         if codec.defines_pixels and len(files) % 2:
             stream = replace(stream, pixel_crc=pixel_crc(codec.decompress_bytes([stream])[0]))
         files.append(LatFile(codec.name, codec.fingerprint()[:HASH_BYTES], stream).to_bytes())
