@@ -20,13 +20,15 @@ class GraphStep:
     graph captured of it.
 
     A step that waits for the device cannot be captured: the last one before is looked at for that. Where a step is not
-    captured, a PylatentWarning says why, and steps go on as they are.
+    captured, a PylatentWarning says why, and steps go on as they are. reason: not to capture, if one is known already.
     """
 
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step, self._calls = step, 0
+    def __init__(self, step: Callable[[], None], reason: str | None = None) -> None:
+        self._step, self._calls, self._reason = step, 0, reason
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._reason: str | None = None  # not to capture
+        if reason is not None:
+            self._calls = _WARM_UP + 1
+            self._tell()
 
     def __call__(self) -> None:
         self._calls += 1
@@ -52,11 +54,14 @@ class GraphStep:
             except RuntimeError as error:
                 self._reason = str(error)
         if self._graph is None:
-            warnings.warn(
-                f"training steps are not captured in a CUDA graph, which would make them faster: {self._reason}",
-                PylatentWarning,
-                stacklevel=2,
-            )
+            self._tell()
+
+    def _tell(self) -> None:
+        warnings.warn(
+            f"training steps are not captured in a CUDA graph, which would make them faster: {self._reason}",
+            PylatentWarning,
+            stacklevel=3,
+        )
 
 
 def _beside(step: Callable[[], None]) -> None:

@@ -137,9 +137,17 @@ class Trainer:
             adam.param_groups[0]["capturable"] = captured
         self._number.fill_(self.step)
         self.model, self.muon, self.adam = self.fabric.setup(_Objective(self.codec), muon, adam)
-        # Captured, every step has the same tuple of qualities, and there is nobody to wait for.
-        repeats = self.recipe.batch % self._qualities == 0 and self.fabric.world_size == 1
-        self._run_step: Callable[[], None] = GraphStep(self._step) if captured and repeats else self._step
+        alone = self.fabric.world_size == 1  # captured, there is nobody to wait for
+        self._run_step: Callable[[], None] = self._step
+        if captured and alone:
+            self._run_step = GraphStep(self._step, self.why_not_captured())
+
+    def why_not_captured(self) -> str | None:
+        """Captured, every step has the same tuple of qualities."""
+        batch, levels = self.recipe.batch, self._qualities
+        if batch % levels == 0:
+            return None
+        return f"--batch {batch} is no multiple of the {levels} qualities: {levels * (batch // levels + 1)} is"
 
     def _load(self, weights: dict[str, Tensor], whose: str) -> None:
         try:

@@ -12,14 +12,6 @@ from pylatent.train import clc as training
 from pylatent.train.clc import ClcRecipe, train_clc, validation_loss
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def pictures(count=3):
     return [(255 * picture(64, 80, seed=seed)[0]).round().to(torch.uint8) for seed in range(count)]
 

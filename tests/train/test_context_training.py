@@ -11,15 +11,6 @@ from pylatent.train.context import ContextRecipe, analyzed, train_context, with_
 RECIPE = ContextRecipe(channels=(8, 12), bands=3, crop=8, steps=60, learning_rate=5e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks as small as these are slowed down by a second one where others use the processor."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def base():
     codec = make_residual()

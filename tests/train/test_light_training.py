@@ -26,15 +26,6 @@ from pylatent.train.light_start import Sample, start_from_full
 RECIPE = LightRecipe(widths=(5, 4), qualities=2, crop=6, batch=2, steps=40, learning_rate=3e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks as small as these are slowed down by a second one where others use the processor."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def pictures():
     return [(255 * picture(100, 130, seed=seed)[0]).to(torch.uint8) for seed in range(3)]

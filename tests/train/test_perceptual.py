@@ -25,15 +25,6 @@ from pylatent.train.perceptual_terms import _shifted
 RECIPE = PerceptualRecipe(qualities=(1.0, 3.0), crop=64, batch=2, steps=8, alone=0.5, learning_rate=1e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks as small as these are slowed down by a second one where others use the processor."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")

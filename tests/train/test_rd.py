@@ -19,7 +19,7 @@ from pylatent.codecs import NestedCodec, ResidualHyperprior
 from pylatent.errors import ModelError, PylatentWarning
 from pylatent.train.colours import unusual_colours
 from pylatent.train.data import load_images
-from pylatent.train.graph_step import Watch
+from pylatent.train.graph_step import GraphStep, Watch
 from pylatent.train.muon import Muon, orthogonalize
 from pylatent.train.rd import Trainer
 from pylatent.train.recipe import Nested, Recipe, Residual
@@ -382,6 +382,16 @@ def test_what_cannot_be_captured_is_found():
     with Watch() as watch:
         float(torch.ones(1))
     assert "a step waits for the device to read a number" in watch.found
+
+
+def test_a_batch_that_cannot_be_captured_is_told(tmp_path):
+    recipe, told = Recipe(**TINY, lambdas=(0.01, 0.05, 0.1)), []
+    trainer = Trainer(recipe, tmp_path, precision="32-true")
+    with pytest.warns(PylatentWarning, match=r"graph, .*: --batch 2 is no multiple of the 3 qualities: 3 is$"):
+        step = GraphStep(lambda: told.append(1), trainer.why_not_captured())
+    step()
+    assert told == [1]
+    assert Trainer(replace(recipe, batch=6), tmp_path, precision="32-true").why_not_captured() is None
 
 
 def test_a_step_reads_nothing_of_the_last_one_but_its_tensors(photos, tmp_path):
