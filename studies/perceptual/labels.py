@@ -27,14 +27,13 @@ STEPS, RATE = 60, 3e-3
 
 @dataclass(frozen=True)
 class Labelled:
-    """x: uint8 (n, 3, 64, 64). train, test: places."""
+    """x: uint8 (n, 3, 64, 64). splits: places for training and for testing, no item being tested twice."""
 
     name: str
     x: Tensor
     labels: np.ndarray
     classes: int
-    train: np.ndarray
-    test: np.ndarray
+    splits: list[tuple[np.ndarray, np.ndarray]]
 
 
 def blood_cells(folder: Path, most: int = 400) -> Labelled:
@@ -47,9 +46,9 @@ def blood_cells(folder: Path, most: int = 400) -> Labelled:
         chosen += generator.permutation(places)[:most].tolist()
     kept = [items[number] for number in sorted(chosen)]
     x = np.stack([np.asarray(item.picture.resize((SIDE, SIDE))).transpose(2, 0, 1) for item in kept])
-    split = group_split([item.group for item in kept], fold=0)
+    splits = [group_split([item.group for item in kept], fold=fold) for fold in range(6)]
     labels = np.array([names.index(item.label) for item in kept])
-    return Labelled("BCCD", torch.from_numpy(x), labels, len(names), split.train, split.test)
+    return Labelled("BCCD", torch.from_numpy(x), labels, len(names), [(each.train, each.test) for each in splits])
 
 
 def digits() -> Labelled:
@@ -59,38 +58,54 @@ def digits() -> Labelled:
     grey = torch.from_numpy(found.images).float()[:, None] / 16
     large = F.interpolate(grey, size=(SIDE, SIDE), mode="bicubic", align_corners=False).clamp(0, 1)
     x = (255 * large).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
-    order = np.random.default_rng(0).permutation(len(x))
-    return Labelled("digits", x, found.target, 10, order[:1200], order[1200:])
+    parts = np.array_split(np.random.default_rng(0).permutation(len(x)), 3)
+    splits = [(np.concatenate([*parts[:fold], *parts[fold + 1 :]]), parts[fold]) for fold in range(3)]
+    return Labelled("digits", x, found.target, 10, splits)
 
 
 @torch.no_grad()
-def latents_of(codec: Codec, data: Labelled, quality: float) -> tuple[Tensor, float]:
-    """y_hat (n, C, 4, 4) and mean bits a picture."""
+def latents_of(codec: Codec, x: Tensor, quality: float) -> tuple[Tensor, float]:
+    """Pictures, uint8 -> y_hat (n, C, 4, 4) and mean bits a picture."""
     parts, bits = [], 0.0
-    for x in data.x.split(BATCH):
+    for some in x.split(BATCH):
         output = codec.quantize(
-            codec.analyze(x.float() / 255, quality), lambda residual, level: (residual.round(),) * 2
+            codec.analyze(some.float() / 255, quality), lambda residual, level: (residual.round(),) * 2
         )
         parts.append(output.latents.y)
         bits += float(torch.stack([level.sum() for level in output.bits]).sum())
-    return torch.cat(parts), bits / len(data.x)
+    return torch.cat(parts), bits / len(x)
 
 
-def probe(y: Tensor, data: Labelled) -> float:
-    """Accuracy (mean over classes) of a logistic regression on standardised means and maxima over positions."""
+def quality_of(codec: Codec, x: Tensor, bits: float) -> float:
+    """The quality, in sixteenths, at which pictures take at most so many bits, as a mean; the lowest if none does."""
+    assert codec.qualities is not None
+    low, high = (round(16 * end) for end in codec.qualities)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if latents_of(codec, x, middle / 16)[1] <= bits:
+            low = middle
+        else:
+            high = middle - 1
+    return low / 16
+
+
+def probe(y: Tensor, data: Labelled) -> list[float]:
+    """Of each split the accuracy of a logistic regression on standardised means and extremes over positions."""
     from sklearn.linear_model import LogisticRegression
 
     features = torch.cat([y.mean((2, 3)), y.amax((2, 3)), y.amin((2, 3))], 1)
     features = ((features - features.mean(0)) / features.std(0).clamp_min(1e-6)).numpy()
-    fitted = LogisticRegression(C=0.05, max_iter=400, class_weight="balanced").fit(
-        features[data.train], data.labels[data.train]
-    )
-    return _balanced(fitted.predict(features[data.test]), data)
+    found = []
+    for train, test in data.splits:
+        fitted = LogisticRegression(C=0.05, max_iter=400, class_weight="balanced")
+        fitted.fit(features[train], data.labels[train])
+        found.append(_balanced(fitted.predict(features[test]), data.labels[test], data.classes))
+    return found
 
 
-def _balanced(predicted: np.ndarray, data: Labelled) -> float:
-    labels = data.labels[data.test]
-    return float(np.mean([(predicted[labels == each] == each).mean() for each in range(data.classes)]))
+def _balanced(predicted: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    """Accuracy as the mean over classes, in percent."""
+    return round(100 * float(np.mean([(predicted[labels == each] == each).mean() for each in range(classes)])), 2)
 
 
 def _backbone(classes: int) -> nn.Sequential:
@@ -129,14 +144,15 @@ def adapted(y: Tensor, data: Labelled, backbone: nn.Sequential, seed: int, *, fr
     torch.manual_seed(seed)
     own = _backbone(data.classes)
     own.load_state_dict(backbone.state_dict())
-    spread = y[data.train].std()
+    spread = y[data.splits[seed][0]].std()
     return _train(_Adapted(y.shape[1], own, frozen=frozen), lambda places: y[places] / spread, data, seed)
 
 
 def _train(model: nn.Module, inputs: Callable[[np.ndarray], Tensor], data: Labelled, seed: int) -> float:
-    """Balanced batches, Adam, a rate that falls linearly; balanced accuracy on the test items."""
+    """Balanced batches, Adam, a rate that falls linearly; accuracy on the test items of the split of this number."""
+    train, test = data.splits[seed]
     adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=RATE)
-    sample = data.train[balanced_sample(data.labels[data.train], STEPS * BATCH, (seed, 0))]
+    sample = train[balanced_sample(data.labels[train], STEPS * BATCH, (seed, 0))]
     model.train()
     for step, places in enumerate(np.array_split(sample, STEPS)):
         adam.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
@@ -146,25 +162,26 @@ def _train(model: nn.Module, inputs: Callable[[np.ndarray], Tensor], data: Label
         adam.step()
     model.eval()
     with torch.no_grad():
-        predicted = torch.cat([model(inputs(places)).argmax(1) for places in np.array_split(data.test, 8)])
-    return _balanced(predicted.numpy(), data)
+        predicted = torch.cat([model(inputs(places)).argmax(1) for places in np.array_split(test, 8)])
+    return _balanced(predicted.numpy(), data.labels[test], data.classes)
 
 
-def compare(models: dict[str, Codec], sets: list[Labelled], quality: float, seeds: int = 3) -> dict[str, object]:
-    """All accuracies: set -> model -> bits, probe, and of each seed adapter alone and all trained."""
-    results: dict[str, object] = {}
-    for data in sets:
-        backbones = [on_pixels(data, seed) for seed in range(seeds)]
-        rows: dict[str, object] = {"pixels": [round(accuracy, 4) for _, accuracy in backbones]}
-        for name, codec in models.items():
-            y, bits = latents_of(codec, data, quality)
-            row: dict[str, object] = {"bits": round(bits, 1), "probe": round(probe(y, data), 4)}
-            for how, frozen in (("adapter", True), ("full", False)):
-                row[how] = [
-                    round(adapted(y, data, backbone, seed, frozen=frozen), 4)
-                    for seed, (backbone, _) in enumerate(backbones)
-                ]
-            rows[name] = row
-            print(data.name, name, row, flush=True)
-        results[data.name] = rows
-    return results
+def compare(models: dict[str, Codec], data: Labelled, quality: float, seeds: int = 3) -> dict[str, object]:
+    """All accuracies in percent: model -> quality, bits, probe (of each split), adapter alone and all trained (of each
+    seed, which takes the split of its number).
+
+    The first model codes at `quality`, the others at theirs at which items take no more bits.
+    """
+    backbones = [on_pixels(data, seed) for seed in range(seeds)]
+    rows: dict[str, object] = {"pixels": [accuracy for _, accuracy in backbones]}
+    measured = data.x[:: max(1, len(data.x) // 128)]
+    bits = latents_of(next(iter(models.values())), measured, quality)[1]
+    for number, (name, codec) in enumerate(models.items()):
+        chosen = quality_of(codec, measured, bits) if number else quality
+        y, taken = latents_of(codec, data.x, chosen)
+        row: dict[str, object] = {"quality": chosen, "bits": round(taken, 1), "probe": probe(y, data)}
+        for how, frozen in (("adapter", True), ("full", False)):
+            row[how] = [adapted(y, data, backbone, seed, frozen=frozen) for seed, (backbone, _) in enumerate(backbones)]
+        rows[name] = row
+        print(data.name, name, row, flush=True)
+    return rows

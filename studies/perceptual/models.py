@@ -1,8 +1,10 @@
-"""The models of the study: the start, what three short trainings made of it, and the receiver that is shipped."""
+"""The models of the study: the start, what two short trainings made of it, and the receiver that is shipped."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pylatent import zoo
 from pylatent.codecs import Codec
@@ -12,13 +14,13 @@ from pylatent.train.perceptual import PerceptualTrainer
 from pylatent.train.perceptual_recipe import PerceptualRecipe
 
 QUALITIES = (1.0, 3.0, 5.0)
+EVERY = 200  # steps between checkpoints
 # Weights near those of HiFiC (Mentzer et al. 2020), which keep closer to the original than POLC's own.
-_COMMON = {"qualities": QUALITIES, "distortion": 8.0, "adversarial": 0.15, "crop": 128, "batch": 4, "average": 0.99}
+_COMMON = {"qualities": QUALITIES, "distortion": 8.0, "crop": 128, "batch": 4, "average": 0.99, "learning_rate": 1e-4}
 RECIPES = {
-    "receiver": PerceptualRecipe(**_COMMON, receiver_only=True, alone=0.4, steps=1000, learning_rate=1e-4),
-    "joint": PerceptualRecipe(**_COMMON, alone=0.4, steps=600, learning_rate=1e-4),
+    "joint": PerceptualRecipe(**_COMMON, adversarial=0.15, alone=0.4, steps=1000),
     # As many steps of the codec as "joint" has.
-    "control": PerceptualRecipe(**_COMMON | {"adversarial": 0.0}, perception=0.0, steps=420, learning_rate=1e-4),
+    "control": PerceptualRecipe(**_COMMON, adversarial=0.0, perception=0.0, steps=700),
 }
 
 
@@ -38,11 +40,13 @@ def shipped() -> Codec:
     return codec.eval().requires_grad_(False)
 
 
-def trained(recipe: PerceptualRecipe, run: Path, photos: Path, lpips: Path) -> Codec:
+def trained(
+    recipe: PerceptualRecipe, run: Path, photos: Path, lpips: Path, validate: Callable[[Codec], dict[str, Any]]
+) -> Codec:
     """The averaged weights of a run, which is trained to its end if it is not yet; pixels by the float networks, bits
     estimated by them."""
     metric = LPIPS.load("vgg", lpips) if recipe.perception else None
     trainer = PerceptualTrainer(zoo.load("default"), metric, recipe, run)
     if trainer.fraction < 1:
-        trainer.run(photos, every=200)
+        trainer.run(photos, validate=validate, every=EVERY)
     return trainer.averaged().requires_grad_(False)
