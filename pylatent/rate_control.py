@@ -26,7 +26,7 @@ _LOG_BPP_PER_QUALITY, _PSNR_PER_QUALITY = 0.35, 1.0  # first guesses of the sear
 # Parts of the range of qualities: from where on a residual on a lower one is tried, and these, since it then gains
 # most on one of them for most pictures.
 _WORTH_A_RESIDUAL = 4 / 7
-_BASES = (5 / 7, 4 / 7, 2 / 7)
+BASES = (5 / 7, 4 / 7, 2 / 7)
 _LAMBDA_STEP = 1.93  # from one quality to the next, of a model that does not say
 
 
@@ -111,7 +111,7 @@ def _below(codec: Codec, x: torch.Tensor, stream: Bitstream) -> list[Bitstream]:
     low, high = codec.qualities
     if stream.quality < low + _WORTH_A_RESIDUAL * (high - low):
         return []
-    tried = (round((low + part * (high - low)) * QUALITY_STEPS) / QUALITY_STEPS for part in _BASES)
+    tried = (round((low + part * (high - low)) * QUALITY_STEPS) / QUALITY_STEPS for part in BASES)
     return [codec.compress(x, quality)[0] for quality in tried if quality < stream.quality]
 
 

@@ -27,6 +27,15 @@ SCHEDULES = int(os.environ.get("PYLATENT_SCHEDULES", "2"))
 EMULATED = [f"cuda-emulated-{i}" for i in range(SCHEDULES)]
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks as small as tests have are slowed down by a second one, most of all where others use the processor."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=["cpu", "cuda", *EMULATED])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """Where an operator's tensors live. "cuda-emulated" runs its CUDA kernels on CPU tensors, in an adverse order.

@@ -23,7 +23,7 @@ from pylatent import images
 from pylatent._files import write_bytes
 from pylatent.codecs.base import Codec
 from pylatent.pixel_residual.tables import LARGEST, costs
-from pylatent.rate_control import _BASES as BASES
+from pylatent.rate_control import BASES
 from pylatent.train.data import find_images
 from pylatent.transform_residual.context import CLASSES, GROUPS, LEVELS, Context, steps
 from pylatent.transform_residual.transform import coefficients
@@ -57,7 +57,7 @@ def observed(codec: Codec, paths: list[Path], generator: np.random.Generator) ->
             for step, rows in zip(order, data, strict=True):
                 own = values[step.colour, GROUPS[step.group]]
                 features = torch.stack(
-                    [context.of(step, f.expand(own.shape)).flatten() for f in context.features(step)]
+                    [context.of(step, f.expand(own.shape)).flatten().int() for f in context.features(step)]
                 )
                 sizes = context.of(step, own).abs().flatten()
                 some = torch.from_numpy(generator.permutation(len(sizes))[:SAMPLE])

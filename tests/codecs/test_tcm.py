@@ -14,13 +14,7 @@ from pylatent.codecs.state_dicts import tcm_from_state_dict
 from pylatent.coding.container import Bitstream
 from pylatent.errors import FormatError, MismatchError, ModelError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_tcm(attention):

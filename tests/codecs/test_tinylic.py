@@ -12,15 +12,9 @@ from pylatent.codecs.state_dicts import tinylic_from_state_dict
 from pylatent.coding.container import Bitstream
 from pylatent.errors import ModelError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 N, M = 32, 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def published_state(levels=0):

@@ -14,6 +14,8 @@ from pylatent.coding.container import Bitstream
 from pylatent.errors import FormatError, MismatchError, ModelError
 from pylatent.refine import SgaPlus, true_loss
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = [(1, 1), (1, 40), (17, 31), (64, 64), (96, 80), (4096, 33)]
 
 
@@ -36,15 +38,6 @@ def assert_same(a, b):
     for field in ("levels", "means", "scales"):
         for level, (x, y) in enumerate(zip(getattr(a, field), getattr(b, field), strict=True)):
             assert x is y is None or torch.equal(x, y), f"{field} of level {level}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks as small as these are slowed down by a second one where others use the processor."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,23 +6,12 @@ import random
 
 import pytest
 import torch
-from small_codec import picture
+from residual_cases import AMBIENTS, ambient, pair
 
-from pylatent import _native
 from pylatent.errors import FormatError
 from pylatent.pixel_residual import check_section, decode_pixels, encode_pixels, lattice
 from pylatent.pixel_residual.band import FEWEST
 from pylatent.pixel_residual.tables import LARGEST, costs, tables
-
-
-def pair(height, width, seed=0):
-    """A noisy picture and what a codec may make of it, uint8 (3, H, W)."""
-    smooth = picture(height, width, seed=seed)[0] * 255
-    generator = torch.Generator().manual_seed(seed)
-    grain = torch.randn(3, height, width, generator=generator) * 6
-    grain += torch.randn(1, height, width, generator=generator) * 6
-    blur = torch.nn.functional.avg_pool2d(smooth[None], 3, 1, 1, count_include_pad=False)[0]
-    return (smooth + grain).round().clamp(0, 255).byte(), blur.round().clamp(0, 255).byte()
 
 
 def off(a, b):
@@ -108,29 +97,15 @@ def test_tables_are_the_format():
     assert costs().shape == (245, 2 * LARGEST + 1)
 
 
-@pytest.mark.parametrize("ambient", ["threads", "float64", "bfloat16 products", "autocast", "pure Python"])
-def test_the_bytes_depend_on_the_pixels_alone(ambient, monkeypatch):
+@pytest.mark.parametrize("kind", AMBIENTS)
+def test_the_bytes_depend_on_the_pixels_alone(kind, monkeypatch):
     original, hat = pair(120, 140)
     expected, _ = encode_pixels(original, hat, 1)
     assert hashlib.sha256(expected).hexdigest() == BYTES
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    try:
-        if ambient == "threads":
-            torch.set_num_threads(1 if threads > 1 else 2)
-        elif ambient == "float64":
-            torch.set_default_dtype(torch.float64)
-        elif ambient == "bfloat16 products":
-            torch.set_float32_matmul_precision("medium")
-        elif ambient == "pure Python":
-            monkeypatch.setattr(_native, "why_not_native", lambda: "a test")
-        with torch.autocast("cpu", torch.bfloat16, enabled=ambient == "autocast"):
-            section, shown = encode_pixels(original, hat, 1)
-            assert section == expected
-            assert torch.equal(decode_pixels(section, hat), shown)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision(precision)
+    with ambient(kind, monkeypatch):
+        section, shown = encode_pixels(original, hat, 1)
+        assert section == expected
+        assert torch.equal(decode_pixels(section, hat), shown)
 
 
 def test_damage_is_refused_or_decodes_to_something():

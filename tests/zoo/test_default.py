@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pylatent import images, zoo
+import pylatent
+from pylatent import images, rate_control, zoo
+from pylatent.coding import LatFile
 from pylatent.evaluation import psnr
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos" / "leaves.png"
@@ -57,3 +59,17 @@ def test_quality_raises_rate_and_psnr(codec, photo):
     assert points == sorted(points)
     assert points[0][1] > 28
     assert points[-1][1] > points[0][1] + 5
+
+
+def test_a_high_target_is_a_lower_quality_with_a_residual(photo, monkeypatch):
+    """The model's own quality of so many dB is larger."""
+    crop = photo[0, :, 100:260, 100:340].mul(255).round().byte()
+    data = pylatent.compress(crop, target_psnr=34)
+    stream = LatFile.from_bytes(data).stream
+    assert stream.residual is not None
+    monkeypatch.setattr(rate_control, "BASES", ())
+    alone = pylatent.compress(crop, target_psnr=34)
+    assert LatFile.from_bytes(alone).stream.quality > stream.quality + 1
+    assert len(data) < 0.98 * len(alone)
+    for file in (data, alone):
+        assert psnr(pylatent.decompress(file, as_tensor=True), crop) >= 34
