@@ -46,7 +46,7 @@ def encode(codec: CodecDefinition, latents: Latents, threads: int | None = None)
         return symbols
 
     with torch.autocast(latents.y.device.type, enabled=False):
-        Walk(codec, over(codec, latents, codec.exact), take)
+        Walk(codec, over(codec, latents, codec.exact), take).end()
     qualities = latents.quality or (None,) * len(latents)
     return [
         Bitstream(latents.size, quality, tuple(parts), crc, codec.exact)

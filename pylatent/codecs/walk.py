@@ -206,7 +206,13 @@ class Walk:
                 values[level] = (self.done.level(level) / _ONE).float() if self.done.exact else self.done.level(level)
         complete = tuple(value for value in values if value is not None)
         given = (tuple(means), tuple(scales)) if parameters else (None, None)
+        self.end()
         return Latents(complete, self.done.size, quality, *given)
+
+    def end(self) -> None:
+        """Forgets what nobody has asked for. It refers to the walk: a circle, which would keep all tensors in memory
+        until Python happens to look for such."""
+        self.done.pending.clear()
 
     def _value(self, here: Here, residual: Tensor) -> Tensor:
         """A step's values, as float, without a correction."""

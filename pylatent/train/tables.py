@@ -36,7 +36,7 @@ def fit_tables(codec: Codec, latents: Iterable[Latents]) -> CdfTables:
         return symbols
 
     for of_pictures in latents:
-        Walk(codec, over(codec, of_pictures, codec.exact), take)
+        Walk(codec, over(codec, of_pictures, codec.exact), take).end()
 
     pmfs, tails = [], []
     for row, cdf, length, offset in zip(counts.numpy(), gaussian.cdf, gaussian.length, gaussian.offset, strict=True):

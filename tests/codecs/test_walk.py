@@ -1,11 +1,12 @@
 """The walk in steps: a codec with slices, phases and corrections codes exactly, refines and trains like any other."""
 
 import dataclasses
+import gc
 
 import pytest
 import torch
 from sliced_codec import SLICES, SlicedCodec
-from small_codec import picture
+from small_codec import make_context, picture
 
 from pylatent.codecs import Latents, Part, Step, checkerboard
 from pylatent.codecs.rounding import mixed, nearest
@@ -220,3 +221,22 @@ def test_latents_move_and_are_indexed():
                 assert value is whole or torch.equal(value, whole[rows])
     with pytest.raises(IndexError, match="no picture 3: these are latents of 3"):
         latents[3]
+
+
+def test_a_walk_leaves_nothing_for_the_garbage_collector():
+    """Large pictures after each other would else pile up: Python does not count the bytes of tensors."""
+    codec = make_context()
+    latents = codec.analyze(picture(64, 48), 3)
+    streams = codec.encode(latents)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for call in (lambda: codec.encode(latents), lambda: codec.decode(streams), lambda: codec.as_coded(latents)):
+            call()
+            gc.collect()
+            assert not any(type(thing) is torch.Tensor for thing in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.enable()
+        gc.garbage.clear()

@@ -49,7 +49,7 @@ class CompressAIView(nn.Module):
             strings[here.step.level] = [encoder.encode_with_indexes(*pair, tables) for pair in pairs]
             return symbols
 
-        Walk(codec, over(codec, latents, exact=False), take)
+        Walk(codec, over(codec, latents, exact=False), take).end()
         return {"strings": strings, "shape": latents.levels[1].shape[-2:]}
 
     @torch.no_grad()
