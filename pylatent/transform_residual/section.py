@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pylatent._threads import for_pixels
@@ -14,21 +12,19 @@ from pylatent.coding.container import TRANSFORMED, Cursor, varint
 from pylatent.coding.rans import decode, encode
 from pylatent.errors import FormatError
 from pylatent.pixel_residual.lattice import bands
-from pylatent.pixel_residual.tables import COST_BITS, LARGEST, costs, tables
-from pylatent.transform_residual.context import GROUPS, Context, Step, steps
-from pylatent.transform_residual.transform import SIDE, coefficients, residual
-from pylatent.transform_residual.weights import TABLES
+from pylatent.pixel_residual.tables import LARGEST, tables
+from pylatent.transform_residual.choice import choose
+from pylatent.transform_residual.context import Context
+from pylatent.transform_residual.steps import Step, steps
+from pylatent.transform_residual.transform import coefficients, restored
 
 SMALLEST_STEP, LARGEST_STEP = 4, 1023  # eighths of a grey level
-_LAMBDA = 0.12  # squared steps that a bit is worth
-
-_TABLE_OF = torch.tensor(TABLES, dtype=torch.uint8)
 
 
 class Coder(Protocol):
-    """Where values come from: (bands of the step, its blocks), from the classes of their expected sizes, flat."""
+    """Codes the values of a step, given the tables of each of them, and puts them into the context."""
 
-    def values(self, step: Step, context: Context, classes: Tensor) -> Tensor: ...
+    def code(self, step: Step, context: Context, chosen: Tensor) -> None: ...
 
 
 def encode_coefficients(original: Tensor, hat: Tensor, step: int) -> tuple[bytes, Tensor]:
@@ -40,8 +36,7 @@ def encode_coefficients(original: Tensor, hat: Tensor, step: int) -> tuple[bytes
     coded, shown = [], torch.empty_like(hat)
     for rows in bands(*hat.shape[1:]):
         with for_pixels(hat[0, rows].numel()):
-            difference = _whole(original[:, rows]).to(torch.int16) - _whole(hat[:, rows])
-            coder = _Encoder(coefficients(difference) / step)
+            coder = _Encoder(coefficients(original[:, rows], hat[:, rows]), step)
             shown[:, rows] = _walk(hat[:, rows], step, coder)
         coded.append(b"".join(coder.streams))
     head = (bytes([TRANSFORMED]), varint(step))
@@ -82,52 +77,23 @@ def _split(section: bytes, size: tuple[int, int]) -> tuple[int, list[bytes]]:
 @torch.autocast("cpu", enabled=False)
 def _walk(hat: Tensor, quantum: int, coder: Coder) -> Tensor:
     """hat: uint8 (3, H, W), what the codec decodes -> the pixels with their residual, uint8 (3, H, W)."""
-    whole = _whole(hat)
-    context = Context(coefficients(whole), quantum)
+    context = Context(coefficients(hat), quantum)
     for step in steps():
-        if not context.count(step):
-            continue
-        context.put(step, coder.values(step, context, context.classes(step)))
-    shown = (whole + residual(context.coded.double() * quantum)).clamp_(0, 255).to(torch.uint8)
-    return shown[:, : hat.shape[1], : hat.shape[2]]
-
-
-def _whole(pixels: Tensor) -> Tensor:
-    """uint8 (3, H, W) -> with whole blocks, the outermost pixels repeated."""
-    rows, columns = (-side % SIDE for side in pixels.shape[1:])
-    if not (rows or columns):
-        return pixels
-    return F.pad(pixels[None].float(), (0, columns, 0, rows), mode="replicate")[0].to(torch.uint8)
+        if context.blocks(step):
+            coder.code(step, context, context.tables(step))
+    return restored(context.coded, quantum, hat)
 
 
 class _Encoder:
-    """wanted: (3, 64, h, w), in steps."""
+    """wanted: coefficients int16 (3, 64, h, w); quantum: the step of their quantisation."""
 
-    def __init__(self, wanted: Tensor) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: Tensor, quantum: int) -> None:
+        self.wanted, self.quantum = wanted, quantum
         self.streams: list[bytes] = []
 
-    def values(self, step: Step, context: Context, classes: Tensor) -> Tensor:
-        """The nearest values, or the next ones towards 0 where that saves more bits than it is worth."""
-        wanted = context.of(step, self.wanted[step.colour, GROUPS[step.group]])
-        chosen = _TABLE_OF[classes.long()]
-        size = wanted.abs().flatten()
-        near = (size + 0.5).floor_().clamp_(max=LARGEST)
-        some = near.nonzero()[:, 0]
-        kept = near[some]
-        farther = 2 * (size[some] - kept) + 1  # squared distance of the next value, less that of this one
-        near[some] -= (farther < _saved()[chosen[some].long(), kept.long()]).to(near.dtype)
-        values = near.view_as(wanted).copysign_(wanted).int()
-        stream = encode(values.flatten(), chosen, tables())
+    def code(self, step: Step, context: Context, chosen: Tensor) -> None:
+        stream = encode(choose(self.wanted, self.quantum, chosen, step, context), chosen, tables())
         self.streams += [varint(len(stream)), stream]
-        return values
-
-
-@cache
-def _saved() -> Tensor:
-    """(tables, 1 + LARGEST): what bits of each size are worth beyond those of the next smaller one; of 0 nothing."""
-    bits = torch.from_numpy(costs()[:, LARGEST:]).double() / (1 << COST_BITS)
-    return F.pad(_LAMBDA * bits.diff(dim=1), (1, 0))
 
 
 class _Decoder:
@@ -136,9 +102,7 @@ class _Decoder:
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
 
-    def values(self, step: Step, context: Context, classes: Tensor) -> Tensor:
+    def code(self, step: Step, context: Context, chosen: Tensor) -> None:
         stream = self.cursor.take(self.cursor.varint("the length of a residual stream"), "a residual stream")
-        values = decode(stream, _TABLE_OF[classes.long()], tables())
-        if int(values.min()) < -LARGEST or int(values.max()) > LARGEST:
+        if not context.put(step, decode(stream, chosen, tables()), LARGEST):
             raise FormatError(f"residual: a value is beyond {LARGEST}")
-        return values.view(-1, len(context.places[step.second]))

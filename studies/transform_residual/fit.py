@@ -25,7 +25,8 @@ from pylatent.codecs.base import Codec
 from pylatent.pixel_residual.tables import LARGEST, costs
 from pylatent.rate_control import BASES
 from pylatent.train.data import find_images
-from pylatent.transform_residual.context import CLASSES, GROUPS, LEVELS, Context, steps
+from pylatent.transform_residual.context import Context
+from pylatent.transform_residual.steps import CLASSES, LEVELS, steps
 from pylatent.transform_residual.transform import coefficients
 
 SIDES = (384, 512)
@@ -49,20 +50,20 @@ def observed(codec: Codec, paths: list[Path], generator: np.random.Generator) ->
         quality = low + BASES[number % len(BASES)] * (high - low)
         stream = codec.compress(picture[None].float() / 255, None if codec.qualities is None else quality)[0]
         hat = codec.decompress_bytes([stream])[0]
-        wanted, of_hat = coefficients(picture.short() - hat), coefficients(hat)
+        wanted, of_hat = coefficients(picture, hat), coefficients(hat)
         for quantum in (QUANTA[number * 2 % len(QUANTA)], QUANTA[(number * 2 + 3) % len(QUANTA)]):
             values = wanted / quantum
             values = values.sign() * (values.abs() + _DEAD).floor().clamp(max=LARGEST)
             context = Context(of_hat, quantum)
             for step, rows in zip(order, data, strict=True):
-                own = values[step.colour, GROUPS[step.group]]
+                own = values[step.colour, step.bands]
                 features = torch.stack(
                     [context.of(step, f.expand(own.shape)).flatten().int() for f in context.features(step)]
                 )
                 sizes = context.of(step, own).abs().flatten()
                 some = torch.from_numpy(generator.permutation(len(sizes))[:SAMPLE])
                 rows.append((features[:, some], sizes[some]))
-                context.put(step, context.of(step, own).int())
+                context.put(step, context.of(step, own).int(), LARGEST)
         print(number, path.name, flush=True)
     return data
 
