@@ -88,8 +88,8 @@ std::optional<SmallLayers> small_layers(const std::vector<LayerWeights>& layers,
     const std::vector<int16_t> weight(layer.weight.begin(), layer.weight.end());
     const std::vector<int32_t> bias(layer.bias.begin(), layer.bias.end());
     const std::vector<int32_t> multiplier(bias.size(), kOne), negative(bias.size(), layer.slope * (kOne >> kSlopeBits));
-    small.layers.emplace_back(layer.shape, follow, plans[i].tiled, weight.data(), bias.data(), multiplier.data(),
-                              negative.data());
+    small.layers.emplace_back(layer.shape, follow, plans[i].tiled ? integers::Tiles::small : integers::Tiles::none,
+                              weight.data(), bias.data(), multiplier.data(), negative.data());
   }
   return small;
 }

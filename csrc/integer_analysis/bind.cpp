@@ -16,21 +16,25 @@ using AnalysisVector = py::array_t<int32_t, py::array::c_style>;
 
 using AnalysisUnits = py::array_t<float, py::array::c_style>;
 
-// layers: (weight, bias, multiplier, multiplier of negative sums, stride, skip, low, high)
+// layers: (weight, bias, multiplier, multiplier of negative sums, stride, skip, low, high); those of large tiles have a
+// transformed weight (outputs, inputs, 6, 6), and the next three for each exponent.
 Analysis make_analysis(const AnalysisUnits& units, int32_t low, int32_t high, int64_t block, const py::list& layers) {
   std::vector<Layer> made;
   for (const py::handle& item : layers) {
     const auto [weight, bias, multiplier, negative, stride, skip, lowest, highest] = item.cast<
         std::tuple<AnalysisWeight, AnalysisVector, AnalysisVector, AnalysisVector, int64_t, bool, int32_t, int32_t>>();
     check_equal("dimensions of weight", weight.ndim(), 4);
-    check_equal("size of a kernel", weight.shape(2), 3);
-    check_equal("size of a kernel", weight.shape(3), 3);
-    check_equal("size of bias", bias.size(), weight.shape(0));
-    check_equal("size of multiplier", multiplier.size(), weight.shape(0));
-    check_equal("size of multiplier of negative sums", negative.size(), weight.shape(0));
+    const bool large = weight.shape(2) == kLargeSides;
+    const int64_t side = large ? kLargeSides : 3, numbers = weight.shape(0) * (large ? kExponents : 1);
+    check_equal("size of a kernel", weight.shape(2), side);
+    check_equal("size of a kernel", weight.shape(3), side);
+    check_equal("size of bias", bias.size(), numbers);
+    check_equal("size of multiplier", multiplier.size(), numbers);
+    check_equal("size of multiplier of negative sums", negative.size(), numbers);
     const ConvShape shape{weight.shape(1), weight.shape(0), 3, 3, stride, 1, 0, false};
     const Follow follow{1, skip, lowest, highest, false, made.size() + 1 == layers.size()};
-    made.emplace_back(shape, follow, stride == 1, weight.data(), bias.data(), multiplier.data(), negative.data());
+    const Tiles tiles = large ? Tiles::large : stride == 1 ? Tiles::small : Tiles::none;
+    made.emplace_back(shape, follow, tiles, weight.data(), bias.data(), multiplier.data(), negative.data());
   }
   return Analysis({{units.data(), units.data() + units.size()}, low, high, block}, std::move(made));
 }

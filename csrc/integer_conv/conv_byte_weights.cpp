@@ -62,7 +62,7 @@ double ByteWeights::gain(const Layer& layer, int64_t pixels) const {
   // Of a unit of outputs: 64 products a cycle, which take a sixth longer; and 16 cycles a tile, besides what it takes
   // to store tiles of sums and to add them.
   const double vnni =
-      static_cast<double>(pixels * kUnit * layer.depth) * taps * (layer.tiled ? 4.0 / 9 : 1) / 64 * 1.17;
+      static_cast<double>(pixels * kUnit * layer.depth) * taps * (layer.tiled() ? 4.0 / 9 : 1) / 64 * 1.17;
   const double of_group = static_cast<double>(16 * products * chunks) * taps + 36.0 * sums;
   return vnni / (of_group * static_cast<double>((pixels + kGroup - 1) / kGroup));
 }

@@ -1,11 +1,9 @@
-#include "integer_conv/conv_kernel_impl.h"
 #include "integer_conv/conv_lanes_avx2.h"
+#include "integer_conv/conv_large_tile.h"
 
 namespace pylatent::integers {
 
 // The sums of one unit fill 12 of the 16 registers.
-Kernels avx2_kernels() {
-  return {multiply<Lanes256, 2>, spread<Lanes256>, finish_tiles<Lanes256>, finish_pixels<Lanes256>};
-}
+Kernels avx2_kernels() { return kernels_on<Lanes256>(multiply<Lanes256, 2>); }
 
 }  // namespace pylatent::integers

@@ -1,10 +1,8 @@
-#include "integer_conv/conv_kernel_impl.h"
 #include "integer_conv/conv_lanes_avx512.h"
+#include "integer_conv/conv_large_tile.h"
 
 namespace pylatent::integers {
 
-Kernels avx512_kernels() {
-  return {multiply_block<LanesMadd512>, spread<LanesMadd512>, finish_tiles<LanesMadd512>, finish_pixels<LanesMadd512>};
-}
+Kernels avx512_kernels() { return kernels_on<LanesMadd512>(multiply_block<LanesMadd512>); }
 
 }  // namespace pylatent::integers

@@ -1,10 +1,8 @@
-#include "integer_conv/conv_kernel_impl.h"
 #include "integer_conv/conv_lanes_avx2.h"
+#include "integer_conv/conv_large_tile.h"
 
 namespace pylatent::integers {
 
-Kernels avx_vnni_kernels() {
-  return {multiply<LanesVnni256, 2>, spread<LanesVnni256>, finish_tiles<LanesVnni256>, finish_pixels<LanesVnni256>};
-}
+Kernels avx_vnni_kernels() { return kernels_on<LanesVnni256>(multiply<LanesVnni256, 2>); }
 
 }  // namespace pylatent::integers

@@ -1,10 +1,8 @@
-#include "integer_conv/conv_kernel_impl.h"
 #include "integer_conv/conv_lanes_scalar.h"
+#include "integer_conv/conv_large_tile.h"
 
 namespace pylatent::integers {
 
-Kernels scalar_kernels() {
-  return {multiply<LaneScalar, 2>, spread<LaneScalar>, finish_tiles<LaneScalar>, finish_pixels<LaneScalar>};
-}
+Kernels scalar_kernels() { return kernels_on<LaneScalar>(multiply<LaneScalar, 2>); }
 
 }  // namespace pylatent::integers

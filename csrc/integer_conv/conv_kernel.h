@@ -5,18 +5,21 @@
 //   multiply  M = sum over channels of U V        (for each of the 16 positions; U is 4 G w G^T)
 //   finish    4 S = A^T M A
 // every step is exact modulo 2^32, and 4 S is below 2^31. Of any other convolution a tile is a pixel, and a product the
-// sum over all taps.
+// sum over all taps. conv_large_tile.h has tiles of 4x4, which round.
 #pragma once
 
 #include <cstdint>
 
 namespace pylatent::integers {
 
-constexpr int kUnit = 16;       // output channels come in units
-constexpr int kMostUnits = 4;   // of a block
-constexpr int kRows = 6;        // of a product; with four units they fill 24 vectors of 16 sums
-constexpr int kPositions = 16;  // of a tile of F(2x2, 3x3)
-constexpr int kPad = 32;        // activations have channels in multiples of this
+constexpr int kUnit = 16;            // output channels come in units
+constexpr int kMostUnits = 4;        // of a block
+constexpr int kRows = 6;             // of a product; with four units they fill 24 vectors of 16 sums
+constexpr int kPositions = 16;       // of a tile of F(2x2, 3x3)
+constexpr int kLargePositions = 36;  // of one of F(4x4, 3x3)
+constexpr int kLargeSides = 6;       // rows, and columns, of what that reads
+constexpr int kExponents = 7;        // of the scales of its outputs
+constexpr int kPad = 32;             // activations have channels in multiples of this
 
 // out[row][output] = the sum over taps and channels of rows[tap][row][channel] times a weight, modulo 2^32.
 struct Product {
@@ -29,9 +32,10 @@ struct Product {
   int32_t* out;  // [row][units * kUnit]
 };
 
-// V of `tiles` tiles: v[position][tile][channel]. rows: the 4 rows of inputs, from the first tile's first column on.
+// V of `tiles` tiles: v[position][tile][channel]. rows: the 4 or 6 rows of inputs, from the first tile's first column
+// on.
 struct Spread {
-  const int16_t* rows[4];
+  const int16_t* rows[kLargeSides];
   int64_t tiles, pitch;  // channels, a multiple of kPad
   int16_t* v;
   int64_t position;  // of v, in elements
@@ -42,9 +46,10 @@ struct Finish {
   const int32_t* sums;     // [position][tile][units * kUnit]
   int64_t position;        // in elements
   int64_t tiles, columns;  // columns: pixels that there are, which may end within the last tile
-  int rows;                // of F(2x2, 3x3)'s tiles that there are, 1 or 2
+  int rows;                // of the tiles that there are, from 1 on
   int units;
   const int32_t *bias, *multiplier, *negative;  // of the block
+  int64_t exponent;                             // from those of an exponent of large tiles to those of the next
   int32_t low, high;
   const int16_t* skip;  // added: a pixel's activations, at the same place as `out` in its own rows; null for none
   int64_t skip_row, skip_column;
@@ -61,6 +66,8 @@ struct Kernels {
   void (*spread)(const Spread&);
   void (*finish_tiles)(const Finish&);
   void (*finish_pixels)(const Finish&);
+  void (*spread_large)(const Spread&);
+  void (*finish_large)(const Finish&);
   const ByteKernels* bytes = nullptr;  // instead of multiply, spread and finish_tiles, where there are some
 };
 

@@ -6,7 +6,8 @@
 //   multiply_high(s, m)       (s m + 2^31) >> 32, for m >= 0
 //   by_sign(s, a, b)          a where s < 0, else b
 //   load_short, store_short   `width` int16
-//   S::H, load_h, store_h, add_h, subtract_h    vectors of `short_width` int16
+//   S::H, load_h, store_h, set_h, add_h, subtract_h    vectors of `short_width` int16
+//   scale_h(x, c)             (x c + 2^14) >> 15, for c > -2^15
 #pragma once
 
 #include <algorithm>
@@ -138,8 +139,12 @@ class Requantise {
         place_(job.places[first / kUnit] + first % kUnit) {}
 
   void operator()(typename S::I sum, int row, int64_t column) const {
-    const typename S::I s = S::add(sum, bias_);
-    typename S::I q = S::multiply_high(s, S::by_sign(s, negative_, multiplier_));
+    put(S::add(sum, bias_), multiplier_, negative_, row, column);
+  }
+
+  // s: a sum with its bias.
+  void put(typename S::I s, typename S::I multiplier, typename S::I negative, int row, int64_t column) const {
+    typename S::I q = S::multiply_high(s, S::by_sign(s, negative, multiplier));
     if (job_.skip != nullptr) {
       q = S::add(q, S::load_short(job_.skip + row * job_.skip_row + column * job_.skip_column + place_));
     }

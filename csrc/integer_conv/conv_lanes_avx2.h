@@ -36,6 +36,8 @@ struct Lanes256 : Avx2 {
   static constexpr int short_width = 16;
   static H load_h(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static void store_h(int16_t* p, H x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  static H set_h(int16_t x) { return _mm256_set1_epi16(x); }
+  static H scale_h(H x, H c) { return _mm256_mulhrs_epi16(x, c); }
   static H add_h(H a, H b) { return _mm256_add_epi16(a, b); }
   static H subtract_h(H a, H b) { return _mm256_sub_epi16(a, b); }
 };

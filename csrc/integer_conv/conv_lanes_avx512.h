@@ -34,6 +34,8 @@ struct Lanes512 : Avx512 {
   static constexpr int short_width = 32;
   static H load_h(const int16_t* p) { return _mm512_loadu_si512(p); }
   static void store_h(int16_t* p, H x) { _mm512_storeu_si512(p, x); }
+  static H set_h(int16_t x) { return _mm512_set1_epi16(x); }
+  static H scale_h(H x, H c) { return _mm512_mulhrs_epi16(x, c); }
   static H add_h(H a, H b) { return _mm512_add_epi16(a, b); }
   static H subtract_h(H a, H b) { return _mm512_sub_epi16(a, b); }
 };

@@ -49,6 +49,8 @@ struct LanesNeon {
   static constexpr int short_width = 8;
   static H load_h(const int16_t* p) { return vld1q_s16(p); }
   static void store_h(int16_t* p, H x) { vst1q_s16(p, x); }
+  static H set_h(int16_t x) { return vdupq_n_s16(x); }
+  static H scale_h(H x, H c) { return vqrdmulhq_s16(x, c); }
   static H add_h(H a, H b) { return vaddq_s16(a, b); }
   static H subtract_h(H a, H b) { return vsubq_s16(a, b); }
 };

@@ -27,6 +27,8 @@ struct LaneScalar : HostScalar {
   static constexpr int short_width = 1;
   static H load_h(const int16_t* p) { return *p; }
   static void store_h(int16_t* p, H x) { *p = x; }
+  static H set_h(int16_t x) { return x; }
+  static H scale_h(H x, H c) { return static_cast<H>((x * c + (1 << 14)) >> 15); }
   static H add_h(H a, H b) { return static_cast<H>(a + b); }
   static H subtract_h(H a, H b) { return static_cast<H>(a - b); }
 

@@ -59,6 +59,12 @@ struct Lanes128 {
   static constexpr int short_width = 8;
   static H load_h(const int16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   static void store_h(int16_t* p, H x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
+  static H set_h(int16_t x) { return _mm_set1_epi16(x); }
+  static H scale_h(H x, H c) {
+    const H low = _mm_mullo_epi16(x, c), high = _mm_slli_epi16(_mm_mulhi_epi16(x, c), 1);
+    const H half = _mm_and_si128(_mm_srli_epi16(low, 14), _mm_set1_epi16(1));
+    return _mm_add_epi16(_mm_or_si128(high, _mm_srli_epi16(low, 15)), half);
+  }
   static H add_h(H a, H b) { return _mm_add_epi16(a, b); }
   static H subtract_h(H a, H b) { return _mm_sub_epi16(a, b); }
 };

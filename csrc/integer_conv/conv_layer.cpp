@@ -21,6 +21,12 @@ void transform_kernel(const W* w, int64_t (&u)[kPositions]) {
   }
 }
 
+int64_t side_of(Tiles tiles) { return tiles == Tiles::none ? 1 : tiles == Tiles::small ? 2 : 4; }
+
+int64_t positions_of(Tiles tiles) {
+  return tiles == Tiles::none ? 1 : tiles == Tiles::small ? kPositions : kLargePositions;
+}
+
 bool has_tiles(const ConvShape& shape) {
   return !shape.transposed && shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride == 1 && shape.padding == 1;
 }
@@ -39,29 +45,30 @@ bool Layer::may_be_tiled(const ConvShape& shape, const int32_t* weight) {
   return true;
 }
 
-Layer::Layer(const ConvShape& shape_, const Follow& follow_, bool tiled_, const int16_t* weight, const int32_t* bias_,
+Layer::Layer(const ConvShape& shape_, const Follow& follow_, Tiles tiles_, const int16_t* weight, const int32_t* bias_,
              const int32_t* multiplier_, const int32_t* negative_)
     : Geometry(shape_),
       follow(follow_),
-      tiled(tiled_),
-      side(tiled_ ? 2 : 1),
+      tiles(tiles_),
+      side(side_of(tiles_)),
       depth(round_up(shape_.inputs, 2)),
-      positions(tiled_ ? kPositions : 1),
-      small_inputs(tiled_),
+      positions(positions_of(tiles_)),
+      small_inputs(tiles_ == Tiles::small),
       bytes_(std::make_unique<Bytes>()) {
   check_range("shuffle of a layer", follow.shuffle, 1, 1 << 10);
-  check_equal("tiled form of a layer", tiled && !has_tiles(shape), false);
+  check_equal("tiled form of a layer", tiled() && !has_tiles(shape), false);
   check_equal("outputs modulo shuffle^2", shape.outputs % (follow.shuffle * follow.shuffle), 0);
   if (out_step > 1) check_equal("shuffle of a transposed layer", follow.shuffle, 1);
   const std::vector<int64_t> origins = place_units();
-  const size_t all = origins.size();
-  bias.assign(all, 0);
+  const size_t all = origins.size(), exponents = tiles == Tiles::large ? kExponents : 1;
+  bias.assign(exponents * all, 0);
   multiplier = negative = bias;
-  for (size_t at = 0; at < all; ++at) {
-    if (origins[at] < 0) continue;
-    bias[at] = bias_[origins[at]];
-    multiplier[at] = multiplier_[origins[at]];
-    negative[at] = negative_[origins[at]];
+  for (size_t at = 0; at < exponents * all; ++at) {
+    if (origins[at % all] < 0) continue;
+    const int64_t origin = static_cast<int64_t>(at / all) * shape.outputs + origins[at % all];
+    bias[at] = bias_[origin];
+    multiplier[at] = multiplier_[origin];
+    negative[at] = negative_[origin];
     check_range("multiplier", multiplier[at], 0, INT32_MAX);
     check_range("multiplier of negative sums", negative[at], 0, INT32_MAX);
   }
@@ -69,7 +76,7 @@ Layer::Layer(const ConvShape& shape_, const Follow& follow_, bool tiled_, const 
   for (Block& block : blocks) {
     block.weights = count;
     const int64_t taps = static_cast<int64_t>(phases[static_cast<size_t>(block.phase)].taps.size());
-    count += (tiled ? kPositions : taps) * depth * block.units * kUnit;
+    count += (tiled() ? positions : taps) * depth * block.units * kUnit;
   }
   weights = allocate<int16_t>(count);
   std::fill_n(weights.get(), count, int16_t{0});
@@ -119,7 +126,12 @@ void Layer::pack(const Block& block, const std::vector<int64_t>& origins, const 
     const int64_t origin = origins[static_cast<size_t>(block.first + j)];
     if (origin < 0) continue;
     for (int64_t input = 0; input < shape.inputs; ++input) {
-      if (tiled) {
+      if (tiles == Tiles::large) {
+        const int16_t* u = weight + (origin * shape.inputs + input) * kLargePositions;
+        for (int64_t position = 0; position < kLargePositions; ++position) put(position, input, j, u[position]);
+        continue;
+      }
+      if (tiles == Tiles::small) {
         int64_t u[kPositions];
         transform_kernel(weight + weight_of(origin, input, phase, phase.taps.front()), u);
         for (int64_t position = 0; position < kPositions; ++position) put(position, input, j, u[position]);
@@ -136,7 +148,7 @@ int32_t Layer::weight_at(const Block& block, int64_t output, int64_t tap, int64_
   const auto at = [&](int64_t part) -> int32_t {
     return weights[block.weights + part * depth * width + (input / 2 * width + output) * 2 + input % 2];
   };
-  if (!tiled) return at(tap);
+  if (!tiled()) return at(tap);
   // transform_kernel's inverse: the first and last row of (2 G) are those of the kernel, doubled, and the second the
   // sum.
   const auto undo = [&](int64_t of_three, int32_t first, int32_t sum, int32_t last) {

@@ -37,30 +37,36 @@ struct Unit {
   int64_t row, column, channel;
 };
 
+// How a layer is computed: pixel by pixel, or by F(2x2, 3x3) or F(4x4, 3x3).
+enum class Tiles { none, small, large };
+
 // Results are (S m + 2^31) >> 32 of sums S of products and bias, where m is `multiplier`, or `negative` if S < 0.
 class Layer : public Geometry {
  public:
-  // weight: as Geometry has them; bias, multiplier, negative: `outputs` each. tiled: by F(2x2, 3x3). Throws
-  // std::invalid_argument.
-  Layer(const ConvShape& shape, const Follow& follow, bool tiled, const int16_t* weight, const int32_t* bias,
+  // weight: as Geometry has them, or of large tiles the transformed ones (outputs, inputs, 6, 6); bias, multiplier,
+  // negative: `outputs` each, of large tiles for each exponent. Throws std::invalid_argument.
+  Layer(const ConvShape& shape, const Follow& follow, Tiles tiles, const int16_t* weight, const int32_t* bias,
         const int32_t* multiplier, const int32_t* negative);
 
   // Whether there is a tiled form, whose weights fit 16 bits.
   static bool may_be_tiled(const ConvShape& shape, const int32_t* weight);
 
   Follow follow;
-  bool tiled;
+  Tiles tiles;
   int64_t side;       // of a tile, in pixels
   int64_t depth;      // inputs, made even
   int64_t spread;     // pixels along a side that an output becomes in the activations
   int64_t channels;   // of the activations
-  int64_t positions;  // of products: 16 of tiles, else 1
+  int64_t positions;  // of products: 16 or 36 of tiles, else 1
   bool small_inputs;  // known to lie within kSmall, as those of tiles do
   std::vector<Block> blocks;
   std::vector<Unit> units;
-  std::vector<int32_t> bias, multiplier, negative;  // in whole units
+  std::vector<int32_t> bias, multiplier, negative;  // in whole units, of large tiles for each exponent
   Aligned<int16_t> weights;  // [block][position or tap][channel / 2][output of the block][channel % 2]
 
+  bool tiled() const { return tiles != Tiles::none; }
+  // Of all blocks, in whole units.
+  int64_t outputs() const { return static_cast<int64_t>(units.size()) * kUnit; }
   Size result_size(Size input) const {
     const Size size = output_size(input);
     return {size.height * spread / out_step, size.width * spread / out_step};

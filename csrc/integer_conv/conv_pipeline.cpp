@@ -38,7 +38,7 @@ Pipeline::Pipeline(const std::vector<Layer>& layers, const Kernels& kernels, std
       rows_.emplace_back(sizes_[i], channels, schedule_.capacities[i], margin.left, margin.right);
     }
     bytes_.emplace_back();
-    if (i == layers.size() || kernels.bytes == nullptr) continue;
+    if (i == layers.size() || kernels.bytes == nullptr || layers[i].tiles == Tiles::large) continue;
     const int64_t pixels = pixels_across(layers[i], sizes_[i + 1].width);
     if (kernels.bytes->every_layer || layers[i].bytes().gain(layers[i], pixels) >= kLeastGain) {
       margin = margin_of_bytes(layers[i], sizes_[i].width, sizes_[i + 1].width);

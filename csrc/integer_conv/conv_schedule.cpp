@@ -1,9 +1,12 @@
 #include "integer_conv/conv_schedule.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace pylatent::integers {
 namespace {
+
+constexpr int64_t kMostSide = 4;  // of a tile
 
 // Rows of a layer's pixels that can be computed from the first `ready` rows of its inputs.
 int64_t computable(const Layer& layer, int64_t ready, Size input, int64_t pixels) {
@@ -50,7 +53,7 @@ Schedule make_schedule(const std::vector<Layer>& layers, const std::vector<Size>
   for (size_t number = 0; number <= count; ++number) {
     // The rows of a tile's results, and those that are added to them, lie behind each other.
     const int64_t whole = number == 0 ? 1 : layers[number - 1].side * layers[number - 1].spread;
-    plan.capacities[number] = round_up(plan.capacities[number], whole % 2 == 0 ? whole : 2 * whole);
+    plan.capacities[number] = round_up(plan.capacities[number], std::lcm(whole, kMostSide));
   }
   return plan;
 }

@@ -21,7 +21,7 @@ std::vector<Layer> make_layer() {
   for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<int16_t>(i * 37 % 4001 - 2000);
   const std::vector<int32_t> bias(kChannels, 1), multiplier(kChannels, 1 << 20);
   std::vector<Layer> layers;
-  layers.emplace_back(shape, follow, true, weight.data(), bias.data(), multiplier.data(), multiplier.data());
+  layers.emplace_back(shape, follow, Tiles::small, weight.data(), bias.data(), multiplier.data(), multiplier.data());
   return layers;
 }
 

@@ -13,14 +13,14 @@ constexpr double kProducts = 40;  // of a nanosecond
 
 // Tiles that a task takes together: what it needs must stay in the second-level cache.
 int64_t tiles_of(const Layer& layer) {
-  if (!layer.tiled) return kMostTiles;
-  const int64_t tiles = kSpreadElements / (kPositions * round_up(layer.shape.inputs, kPad));
+  if (!layer.tiled()) return kMostTiles;
+  const int64_t tiles = kSpreadElements / (layer.positions * round_up(layer.shape.inputs, kPad));
   return std::clamp(tiles / kRows * kRows, int64_t{kRows}, kMostTiles);
 }
 
 int64_t most_taps(const Layer& layer) {
-  size_t most = layer.tiled ? kPositions : 1;
-  if (layer.tiled) return kPositions;
+  if (layer.tiled()) return layer.positions;
+  size_t most = 1;
   for (const Phase& phase : layer.phases) most = std::max(most, phase.taps.size());
   return static_cast<int64_t>(most);
 }
@@ -56,7 +56,7 @@ class Task {
         ends_(ends),
         last_(last),
         scratch_(scratch),
-        tiled_(layer.tiled && ends.bytes == nullptr) {}
+        tiled_(layer.tiled() && ends.bytes == nullptr) {}
 
   void run(int64_t first, int64_t across, int64_t begin, int64_t end) {
     tiles_ = end - begin;
@@ -105,10 +105,12 @@ class Task {
     const int64_t position = tiles_ * from.pitch();
     for (const Run& run : runs_) {
       Spread job{{}, run.tiles, from.pitch(), scratch_.spread.get() + run.before * from.pitch(), position};
-      for (int i = 0; i < 4; ++i) job.rows[i] = from.row(run.row - 1 + i) + (run.column - 1) * from.pitch();
-      kernels_.spread(job);
+      for (int i = 0; i < layer_.side + 2; ++i) {
+        job.rows[i] = from.row(run.row - 1 + i) + (run.column - 1) * from.pitch();
+      }
+      (layer_.tiles == Tiles::large ? kernels_.spread_large : kernels_.spread)(job);
     }
-    for (int64_t i = 0; i < kPositions; ++i) {
+    for (int64_t i = 0; i < layer_.positions; ++i) {
       for (int64_t tile = 0; tile < count_; ++tile) {
         rows_at(i)[tile] = scratch_.spread.get() + i * position + std::min(tile, tiles_ - 1) * from.pitch();
       }
@@ -146,7 +148,7 @@ class Task {
     const int64_t taps = static_cast<int64_t>(layer_.phases[static_cast<size_t>(block.phase)].taps.size());
     Product product{rows_at(0),
                     count_,
-                    layer_.tiled ? 1 : taps,
+                    layer_.tiled() ? 1 : taps,
                     layer_.depth,
                     layer_.weights.get() + block.weights,
                     block.units,
@@ -175,6 +177,7 @@ class Task {
     job.bias = layer_.bias.data() + block.first;
     job.multiplier = layer_.multiplier.data() + block.first;
     job.negative = layer_.negative.data() + block.first;
+    job.exponent = layer_.outputs();
     job.low = layer_.follow.low;
     job.high = layer_.follow.high;
     if (ends_.skip != nullptr) {
@@ -200,7 +203,9 @@ class Task {
       places[unit] = at.row * to.stride() + at.column * to.pitch() + at.channel;
     }
     job.places = places;
-    (tiled_ ? kernels_.finish_tiles : kernels_.finish_pixels)(job);
+    (!tiled_                        ? kernels_.finish_pixels
+     : layer_.tiles == Tiles::large ? kernels_.finish_large
+                                    : kernels_.finish_tiles)(job);
   }
 
   const int16_t** rows_at(int64_t tap) { return scratch_.rows.data() + tap * count_; }
@@ -222,7 +227,7 @@ int64_t pixels_across(const Layer& layer, int64_t result) { return (result + lay
 ScratchPool::ScratchPool(const std::vector<Layer>& layers) {
   for (const Layer& layer : layers) {
     const int64_t tiles = tiles_of(layer);
-    if (layer.tiled) spread_ = std::max(spread_, kPositions * tiles * round_up(layer.shape.inputs, kPad));
+    if (layer.tiled()) spread_ = std::max(spread_, layer.positions * tiles * round_up(layer.shape.inputs, kPad));
     sums_ = std::max(sums_, std::max<int64_t>(layer.positions * tiles, kGroups * kGroup) * most_units(layer) * kUnit);
     rows_ = std::max(rows_, most_taps(layer) * tiles);
   }
@@ -248,7 +253,7 @@ void ScratchPool::give(std::unique_ptr<Scratch> scratch) {
 
 Margin margin_of(const Layer& layer, int64_t width, int64_t result) {
   const int64_t pixels = pixels_across(layer, result);
-  if (layer.tiled) return {1, round_up(pixels, 2) + 1 - width};
+  if (layer.tiled()) return {1, round_up(pixels, layer.side) + 1 - width};
   return margin_of_taps(layer, width, pixels);
 }
 
@@ -263,7 +268,7 @@ void convolve(const Layer& layer, const Kernels& kernels, const Ends& ends, int6
   const int64_t groups = round_up((tiles + tiles_of(layer) - 1) / tiles_of(layer), threads);
   const int64_t together = round_up((tiles + groups - 1) / groups, kRows);
   const double products = static_cast<double>(tiles * layer.depth * layer.positions) *
-                          static_cast<double>(layer.bias.size()) * (layer.tiled ? 1.0 : most_taps(layer));
+                          static_cast<double>(layer.outputs()) * (layer.tiled() ? 1.0 : most_taps(layer));
   if (ends.bytes != nullptr) {
     const int64_t all = (last - first) * ((pixels + kGroup - 1) / kGroup);
     parallel_for((all + kGroups - 1) / kGroups, products / kProducts, threads, [&](int64_t number) {

@@ -30,7 +30,8 @@ Synthesis make(int32_t largest, const py::list& layers) {
     check_equal("size of multiplier of negative sums", negative.size(), weight.shape(0));
     const ConvShape shape{weight.shape(1), weight.shape(0), kernel, kernel, 1, kernel / 2, 0, false};
     const Follow follow{shuffle, skip, low, high, made.size() + 1 == layers.size(), false};
-    made.emplace_back(shape, follow, kernel == 3, weight.data(), bias.data(), multiplier.data(), negative.data());
+    made.emplace_back(shape, follow, kernel == 3 ? Tiles::small : Tiles::none, weight.data(), bias.data(),
+                      multiplier.data(), negative.data());
   }
   return Synthesis(largest, std::move(made));
 }

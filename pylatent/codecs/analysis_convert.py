@@ -28,6 +28,7 @@ from pylatent.codecs.integer_scales import (
     streams_of,
     weight_scale,
 )
+from pylatent.codecs.large_tiles import MOST_SPREAD, LargeTiles, largest_spread
 from pylatent.errors import ModelError
 
 _RESULT = (1 << 20) - 1  # integers of the largest latent
@@ -140,7 +141,8 @@ def integer_analysis(network: nn.Sequential, name: str, scales: Scales, *, align
     layers = analysis_layers(network, name)
     if len(scales.layers) != len(layers) + 1:
         raise ModelError(f"{name} has {len(layers)} layers, its scales are of {len(scales.layers) - 1}")
-    made = []
+    scales = _for_large_tiles(layers, scales)
+    made, inputs = [], scales.limits
     for layer, own, following in zip(layers, scales.layers, scales.layers[1:], strict=False):
         conv = layer.convolution
         sums = following.units.double() * 2.0**MULTIPLIER_BITS / own.multiplier.double()  # units of a sum in 1
@@ -151,10 +153,34 @@ def integer_analysis(network: nn.Sequential, name: str, scales: Scales, *, align
         integers = torch.round(weight).to(torch.int16), torch.round(bias).to(torch.int32), own.multiplier
         limits = (own.low, own.high)
         one = IntegerLayer(layer.name, *integers, layer.leaky, layer.skip, *limits, 1, own.units)
-        made.append(AnalysisLayer(one, conv.stride[0]))
+        tiles = None
+        if _may_have_large_tiles(layers, layer):
+            tiles = LargeTiles.make(weight, bias, own.multiplier, *inputs)
+        made.append(AnalysisLayer(one, conv.stride[0], tiles))
+        inputs = limits
     block = _block(network)
     units = scales.layers[0].units[:: block**2].contiguous()
     return IntegerAnalysis(AnalysisInputs(units, *scales.limits, block, alignment), made, 1 / scales.layers[-1].units)
+
+
+def _may_have_large_tiles(layers: list[FloatLayer], layer: FloatLayer) -> bool:
+    return layer.convolution.stride == (1, 1) and layer is not layers[-1]  # latents need more digits
+
+
+def _for_large_tiles(layers: list[FloatLayer], scales: Scales) -> Scales:
+    """The same weights on activations of so much smaller integers that large tiles can take them."""
+    limits = [scales.limits, *((one.low, one.high) for one in scales.layers)]
+    factors = [1.0] * (len(layers) + 1)  # of each layer's inputs, and 1 of the results
+    for stream in streams_of(layers):
+        spreads = [largest_spread(*limits[n]) for n in stream if _may_have_large_tiles(layers, layers[n])]
+        for number in stream:
+            factors[number] = min(1.0, MOST_SPREAD / max(spreads, default=1.0))
+    made = []
+    for one, own, following in zip(scales.layers, factors, [*factors[1:], 1.0], strict=True):
+        multiplier = (one.multiplier.double() * (following / own)).round().to(torch.int32)
+        made.append(LayerScales(one.units * own, multiplier, int(one.low * following), int(one.high * following)))
+    low, high = scales.limits
+    return Scales((int(low * factors[0]), int(high * factors[0])), made)
 
 
 def scales_state(scales: Scales) -> dict[str, Tensor]:

@@ -79,9 +79,7 @@ class IntegerLayer:
     @property
     def negative_multiplier(self) -> Tensor:
         """The multiplier of negative sums, int32 (O,)."""
-        if not self.leaky:
-            return self.multiplier
-        return ((self.multiplier.long() * SLOPE + (1 << (SLOPE_BITS - 1))) >> SLOPE_BITS).to(torch.int32)
+        return leaky_multiplier(self.multiplier) if self.leaky else self.multiplier
 
     @property
     def channels(self) -> int:
@@ -198,6 +196,11 @@ def _apply(layer: IntegerLayer, values: Tensor, before: Tensor) -> Tensor:
 
 def _column(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device).long()[:, None, None]
+
+
+def leaky_multiplier(multiplier: Tensor) -> Tensor:
+    """The multipliers of negative sums before a LeakyReLU."""
+    return ((multiplier.long() * SLOPE + (1 << (SLOPE_BITS - 1))) >> SLOPE_BITS).to(torch.int32)
 
 
 def transformed(weight: Tensor) -> Tensor:

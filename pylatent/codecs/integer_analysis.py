@@ -20,6 +20,7 @@ from pylatent import _native
 from pylatent.codecs import _integer_native
 from pylatent.codecs.exact import integer_sums
 from pylatent.codecs.integer import LIMITS, MULTIPLIER_BITS, IntegerLayer, largest_sum, transformed
+from pylatent.codecs.large_tiles import MOST_SPREAD, LargeTiles, largest_spread
 from pylatent.errors import ModelError
 
 UNIT = 32 * 255
@@ -44,10 +45,14 @@ def why_not_native(x: Tensor) -> str | None:
 
 @dataclass(frozen=True)
 class AnalysisLayer:
-    """A 3x3 convolution with zeros around and what follows it; `integers.shuffle` is 1. stride: 1 or 2."""
+    """A 3x3 convolution with zeros around and what follows it; `integers.shuffle` is 1. stride: 1 or 2.
+
+    tiles: the rounded form in which it is computed, not the last layer and with stride 1 only; None for an exact one.
+    """
 
     integers: IntegerLayer
     stride: int
+    tiles: LargeTiles | None = None
 
 
 @dataclass(frozen=True)
@@ -111,12 +116,15 @@ class IntegerAnalysis:
 
 def _apply(layer: AnalysisLayer, values: Tensor, before: Tensor) -> Tensor:
     integers = layer.integers
-    weight, bias = integers.weight.double(), integers.bias.double()
-    sums = integer_sums(values.double(), weight, bias, stride=layer.stride, padding=1).long()
-    multiplier = torch.where(
-        sums < 0, integers.negative_multiplier.long()[:, None, None], integers.multiplier.long()[:, None, None]
-    )
-    result = (sums * multiplier + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
+    if layer.tiles is not None:
+        result = layer.tiles.apply(values, integers.leaky)
+    else:
+        weight, bias = integers.weight.double(), integers.bias.double()
+        sums = integer_sums(values.double(), weight, bias, stride=layer.stride, padding=1).long()
+        multiplier = torch.where(
+            sums < 0, integers.negative_multiplier.long()[:, None, None], integers.multiplier.long()[:, None, None]
+        )
+        result = (sums * multiplier + (1 << (MULTIPLIER_BITS - 1))) >> MULTIPLIER_BITS
     return (result + before if integers.skip else result).clamp(integers.low, integers.high)
 
 
@@ -127,19 +135,19 @@ def _pack(inputs: AnalysisInputs, layers: Sequence[AnalysisLayer]) -> Any:
         inputs.high,
         inputs.block,
         [
-            (
-                layer.integers.weight.contiguous().numpy(),
-                layer.integers.bias.numpy(),
-                layer.integers.multiplier.numpy(),
-                layer.integers.negative_multiplier.numpy(),
-                layer.stride,
-                layer.integers.skip,
-                layer.integers.low,
-                layer.integers.high,
-            )
+            (*_numbers(layer), layer.stride, layer.integers.skip, layer.integers.low, layer.integers.high)
             for layer in layers
         ],
     )
+
+
+def _numbers(layer: AnalysisLayer) -> tuple[Any, ...]:
+    form: Any = layer.tiles or layer.integers
+    negative = layer.integers.negative_multiplier
+    if layer.tiles is not None:
+        negative = layer.tiles.negative_multiplier(layer.integers.leaky)
+    tensors = (form.weight, form.bias, form.multiplier, negative)
+    return tuple(tensor.contiguous().numpy() for tensor in tensors)
 
 
 def _check(inputs: AnalysisInputs, layers: tuple[AnalysisLayer, ...]) -> None:
@@ -150,17 +158,26 @@ def _check(inputs: AnalysisInputs, layers: tuple[AnalysisLayer, ...]) -> None:
             raise ModelError(
                 f"layer {integers.name} must have a weight (O, {channels}, 3, 3), got {tuple(integers.weight.shape)}"
             )
-        for what, got, limit in (
+        reached: list[tuple[str, float, int]] = [
             ("inputs", max(high, -low), limits.inputs),
-            ("weights", float(transformed(integers.weight).abs().max()), limits.weights),
-            ("sums", float(largest_sum(integers.weight, integers.bias, low, high).max()), limits.sums),
             ("results", max(integers.high, -integers.low), LARGEST_RESULT if last else 1 << 15),
-        ):
+        ]
+        if layer.tiles is None:  # else LargeTiles.make has seen to it
+            reached += [
+                ("weights", float(transformed(integers.weight).abs().max()), limits.weights),
+                ("sums", float(largest_sum(integers.weight, integers.bias, low, high).max()), limits.sums),
+            ]
+        for what, got, limit in reached:
             if not got < limit:
                 raise ModelError(
                     f"layer {integers.name} cannot be computed in integers: its {what} reach {got:.0f}, "
                     f"they must stay below {limit}"
                 )
+        if layer.tiles is not None and (last or layer.stride != 1 or largest_spread(low, high) > MOST_SPREAD):
+            raise ModelError(
+                f"layer {integers.name} cannot be computed in large tiles: it is the last one, halves the sides, or "
+                f"its inputs, from {low} to {high}, are too large"
+            )
         if not (bool((integers.multiplier > 0).all()) and integers.low <= 0 <= integers.high):
             raise ModelError(f"layer {integers.name} must have positive multipliers and limits around 0")
         channels, low, high = integers.channels, integers.low, integers.high

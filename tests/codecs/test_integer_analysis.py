@@ -7,12 +7,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
 from integer_networks import random_layer
 from small_codec import make_codec, make_residual, picture
 
 from pylatent import _native, zoo
 from pylatent.codecs import _integer_native
 from pylatent.codecs.integer_analysis import UNIT, AnalysisInputs, AnalysisLayer, IntegerAnalysis
+from pylatent.codecs.large_tiles import MOST_SPREAD, LargeTiles, largest_spread
 from pylatent.errors import ModelError
 
 native = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
@@ -20,16 +22,23 @@ PIXELS = AnalysisInputs(torch.full((3,), float(UNIT)), 0, UNIT, 4, 16)
 VARIANTS = [] if _native.why_not_native() is not None else _integer_native.variants()
 
 
-def random_analysis(seed, widths=(20, 33, 48), M=19):
-    """Blocks of 4x4 pixels, a residual block, steps of 2, another block, M latents."""
+LARGEST = int(MOST_SPREAD / largest_spread(-1e4, 1e4) * 1e4)  # of what large tiles take, of both signs
+
+
+def random_analysis(seed, widths=(20, 33, 48), M=19, *, large=True):
+    """Blocks of 4x4 pixels, a residual block, steps of 2, another block, M latents; large tiles where they may be."""
     generator = torch.Generator().manual_seed(seed)
     layers, low, high = [], 0, UNIT
 
     def add(inputs, outputs, stride=1, **options):
         nonlocal low, high
-        made = random_layer(generator, inputs, outputs, 3, low, high, **options)
+        made = replace(random_layer(generator, inputs, outputs, 3, low, high, **options), low=-LARGEST, high=LARGEST)
+        tiles = None
+        if large and stride == 1 and outputs != M:
+            tiles = LargeTiles.make(made.weight.double(), made.bias.double(), made.multiplier, low, high)
+            assert tiles is not None
         low, high = made.low, made.high
-        layers.append(AnalysisLayer(made, stride))
+        layers.append(AnalysisLayer(made, stride, tiles))
 
     a, b, c = widths
     add(48, a)
@@ -50,15 +59,32 @@ def random_analysis(seed, widths=(20, 33, 48), M=19):
 
 @native
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("size", [(1, 1), (16, 33), (50, 7), (97, 130)])
+@pytest.mark.parametrize("size", [(1, 1), (16, 33), (50, 7), (65, 100)])
 def test_all_kernels_give_the_latents_of_the_definition(seed, size):
-    analysis = random_analysis(seed, [(20, 33, 48), (64, 128, 32), (1, 2, 70)][seed])
+    analysis = random_analysis(seed, [(20, 33, 48), (64, 128, 32), (1, 2, 70)][seed], large=seed < 2)
     generator = torch.Generator().manual_seed(seed)
     x, gain = torch.rand(2, 3, *size, generator=generator), torch.rand(2, 19, generator=generator)
     expected = analysis.reference(x, gain)
     assert float(expected.abs().amax()) > 0
     for number, name in enumerate(VARIANTS):
         assert torch.equal(analysis(x, gain, number), expected), name
+
+
+@pytest.mark.parametrize("low", [0, -LARGEST])
+def test_large_tiles_are_nearly_the_convolution(low):
+    generator = torch.Generator().manual_seed(7)
+    layer = random_layer(generator, 40, 24, 3, low, LARGEST, leaky=True)
+    tiles = LargeTiles.make(layer.weight.double(), layer.bias.double(), layer.multiplier, low, LARGEST)
+    values = torch.randint(low, LARGEST + 1, (2, 40, 11, 14), generator=generator)
+    exact = F.conv2d(values.double(), layer.weight.double(), layer.bias.double(), padding=1)
+    exact = F.leaky_relu(exact) * layer.multiplier.double()[:, None, None] / 2**32
+    error = tiles.apply(values, leaky=True) - exact
+    assert float(error.square().mean().sqrt()) < 1e-2 * float(exact.square().mean().sqrt())
+    inputs = {"what is too large": (low, 2 * LARGEST), "and sums that are": (low, LARGEST)}
+    weights = {"what is too large": layer.weight.double(), "and sums that are": layer.weight.double() * 2.0**40}
+    for name, (lowest, highest) in inputs.items():
+        made = LargeTiles.make(weights[name], layer.bias.double(), layer.multiplier, lowest, highest)
+        assert made is None, name
 
 
 def random_hyper_analysis(seed, channels=(37, 48, 33, 5)):
@@ -122,6 +148,9 @@ def test_sums_and_inputs_that_could_leave_their_range_are_refused_by_name():
     wide = replace(layers[0].integers, high=1 << 13)
     with pytest.raises(ModelError, match="its inputs reach 8192"):
         IntegerAnalysis(PIXELS, [AnalysisLayer(wide, 1), *layers[1:]], torch.ones(19))
+    last = replace(layers[-1], tiles=layers[0].tiles)
+    with pytest.raises(ModelError, match="cannot be computed in large tiles: it is the last one"):
+        IntegerAnalysis(PIXELS, [*layers[:-1], last], torch.ones(19))
     with pytest.raises(ModelError, match=r"must have a weight \(O, 48, 3, 3\)"):
         IntegerAnalysis(PIXELS, layers[1:], torch.ones(19))
 
