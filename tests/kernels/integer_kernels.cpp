@@ -38,13 +38,16 @@ uint64_t checksum(const std::vector<T>& values) {
 }
 
 integers::Layer layer(Random& random, int64_t inputs, int64_t outputs, int64_t kernel, int64_t stride,
-                      const integers::Follow& follow, int64_t weights = 60) {
+                      const integers::Follow& follow, int64_t weights = 60, bool large = false) {
+  using integers::Tiles;
   const integers::ConvShape shape{inputs, outputs, kernel, kernel, stride, kernel / 2, 0, false};
-  const auto weight = random.some<int16_t>(outputs * inputs * kernel * kernel, -weights, weights);
-  const auto bias = random.some<int32_t>(outputs, -(1 << 20), 1 << 20);
-  const auto multiplier = random.some<int32_t>(outputs, 1 << 20, 1 << 26),
-             negative = random.some<int32_t>(outputs, 0, 1 << 20);
-  return {shape, follow, kernel == 3 && stride == 1, weight.data(), bias.data(), multiplier.data(), negative.data()};
+  const int64_t side = large ? integers::kLargeSides : kernel, numbers = outputs * (large ? integers::kExponents : 1);
+  const auto weight = random.some<int16_t>(outputs * inputs * side * side, -weights, weights);
+  const auto bias = random.some<int32_t>(numbers, -(1 << 20), 1 << 20);
+  const auto multiplier = random.some<int32_t>(numbers, 1 << 20, 1 << 26),
+             negative = random.some<int32_t>(numbers, 0, 1 << 20);
+  const Tiles tiles = large ? Tiles::large : kernel == 3 && stride == 1 ? Tiles::small : Tiles::none;
+  return {shape, follow, tiles, weight.data(), bias.data(), multiplier.data(), negative.data()};
 }
 
 void syntheses(int variant) {
@@ -69,6 +72,7 @@ void analyses(int variant) {
   constexpr int32_t kMost = 4000;
   std::vector<integers::Layer> layers;
   layers.push_back(layer(random, 48, 21, 3, 1, {1, false, -kMost, kMost, false, false}));
+  layers.push_back(layer(random, 21, 21, 3, 1, {1, false, -kMost, kMost, false, false}, 400, true));
   layers.push_back(layer(random, 21, 34, 3, 2, {1, false, -kMost, kMost, false, false}));
   layers.push_back(layer(random, 34, 19, 3, 2, {1, false, -(1 << 29), 1 << 29, false, true}));
   const integers::Analysis analysis({{8160, 8160, 8160}, 0, 8160, 4}, std::move(layers));
