@@ -11,6 +11,9 @@ COMPAT_VENV ?= .venv-compat
 COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
 # CompressAI needs NumPy 1, and later releases of pyarrow NumPy 2.
 COMPAT_EXTRAS ?= compressai timm pyarrow==25.0.1 ray imageio datasets huggingface_hub scikit-learn lpips torch-fidelity
+# Tests share the processor: one process a core, each with one thread (tests/conftest.py). Those of threads need all of it.
+PARALLEL ?= -n auto --maxprocesses 8 --dist worksteal
+ALONE := tests/test_threads.py tests/test_thread_limits.py
 # What is tested: the checkout, or a wheel that was built of it.
 COMPAT_PACKAGE ?= .
 COMPAT_PIP := $(COMPAT_VENV)/bin/python -m pip --disable-pip-version-check
@@ -58,7 +61,8 @@ cuda-report: emulated
 # A compiler that fails must not pass for a machine without one. The tests run against the installed package.
 test: export PYLATENT_REQUIRE_NATIVE ?= 1
 test: install emulated
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(PARALLEL) $(addprefix --ignore=,$(ALONE))
+	$(BIN)/pytest -q $(ALONE)
 
 # A package that cannot be installed here is named, and so are the tests that it leaves out.
 $(COMPAT_VENV)/.ready: pyproject.toml

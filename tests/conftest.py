@@ -22,6 +22,10 @@ os.environ.setdefault(
     f"{tempfile.gettempdir()}/torchinductor_{os.getuid()}_{torch.backends.cpu.get_cpu_capability()}",
 )
 
+# Workers of pytest-xdist share the processor.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
 # Every emulated test runs once a schedule.
 SCHEDULES = int(os.environ.get("PYLATENT_SCHEDULES", "2"))
 EMULATED = [f"cuda-emulated-{i}" for i in range(SCHEDULES)]

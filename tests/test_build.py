@@ -104,8 +104,8 @@ def test_no_compiler_fails_where_native_is_required(source: Path, demand: str) -
 
 @pytest.mark.parametrize("demand", ["", "1"])
 def test_source_that_does_not_compile(source: Path, tmp_path: Path, demand: str) -> None:
-    module = source / "csrc" / "module.cpp"  # the first that is compiled, and alone, so that the test is quick
-    module.write_text("this is not C++;\n" + module.read_text())
+    for file in (source / "csrc").rglob("*.cpp"):  # so that the first that is compiled ends it
+        file.write_text("this is not C++;\n")
     wheel = build_wheel(source, PYLATENT_REQUIRE_NATIVE=demand, CMAKE_BUILD_PARALLEL_LEVEL="1")
     if demand:
         assert wheel is None

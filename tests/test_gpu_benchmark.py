@@ -20,7 +20,9 @@ def gpu(monkeypatch):
     spec = importlib.util.spec_from_file_location("gpu", BENCHMARKS / "gpu.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield module
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def test_message_without_a_device():

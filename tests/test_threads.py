@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +20,15 @@ from pylatent import _native
 pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason=str(_native.why_not_native()))
 linux = pytest.mark.skipif(sys.platform != "linux", reason="torch's OpenMP runtime is shared on Linux only")
 OPENMP = re.compile(r"/[^/\s]*(?:gomp|iomp|libomp)[^/\s]*$")
+
+
+@pytest.fixture(autouse=True)
+def several_threads() -> Iterator[None]:
+    """Also where the tests' process has been given one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
 
 
 def probe(n: int, threads: int, **options: float) -> tuple[int, int]:

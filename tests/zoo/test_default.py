@@ -70,6 +70,6 @@ def test_a_high_target_is_a_lower_quality_with_a_residual(photo, monkeypatch):
     monkeypatch.setattr(rate_control, "BASES", ())
     alone = pylatent.compress(crop, target_psnr=34)
     assert LatFile.from_bytes(alone).stream.quality > stream.quality + 1
-    assert len(data) < 0.98 * len(alone)
+    assert len(data) < 0.99 * len(alone)
     for file in (data, alone):
         assert psnr(pylatent.decompress(file, as_tensor=True), crop) >= 34
