@@ -15,8 +15,9 @@ from pylatent._inputs import contents
 from pylatent._inputs import pixels as pixels_of
 from pylatent._threads import for_pixels, using
 from pylatent.coding.container import HASH_BYTES, LatFile
-from pylatent.correction import bounded, check_defines_pixels, check_max_error, corrected
+from pylatent.correction import check_defines_pixels, check_max_error, corrected
 from pylatent.errors import MismatchError
+from pylatent.high_quality import completed, rung
 from pylatent.rate_control import search_target
 from pylatent.refine.plan import Plan
 from pylatent.verify import verified
@@ -51,7 +52,8 @@ def compress(
         transparency, further pictures or 16-bit pixels are not kept; or a (3, H, W) tensor: uint8, or floating point in
         [0, 1].
     quality: in the model's range (1 to 8 for `default`), fractions welcome, rounded to 1/64; the model's own default
-        if none of the three is given.
+        if none of the three is given. The highest (above 4 for `default`) are another quality of the networks and a
+        residual (`pylatent.high_quality`).
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. In the upper part of
         the model's range and above it either target takes a lower quality and a residual, where that is better. A
@@ -96,9 +98,10 @@ def compress(
             x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
         plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
-            stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
+            base, step = rung(codec, quality)
+            stream = codec.compress(x, base)[0] if plan is None else plan.compress(codec, x, base)
             if max_error is None:
-                stream = bounded(stream, codec, x[0])
+                stream = completed(stream, codec, x[0], step)
             else:
                 stream = corrected(stream, codec, x[0], max_error)
             data = LatFile(codec.name, model_hash, stream).to_bytes()

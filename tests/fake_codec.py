@@ -14,7 +14,7 @@ class FakeCodec:
     """Quality q from 1 to 8 quantises pixels in steps of 2^(8-q); `variable=False` makes a fixed-rate codec."""
 
     device = torch.device("cpu")
-    defines_pixels, default_quality = True, 4.0
+    defines_pixels, default_quality, lambdas = True, 4.0, None
 
     def __init__(self, name: str = "fake-1", *, variable: bool = True) -> None:
         self.name = name

@@ -95,6 +95,8 @@ def _text(facts: dict[str, Any]) -> str:
         return f"{bytes_text(size):>8}  {8 * size / pixels:.4f} bit per pixel"
 
     quality = "fixed rate" if facts["quality"] is None else f"{facts['quality']:.4g}"
+    if facts["residual_bytes"] is not None:
+        quality += ", and a residual"
     lines = [
         f"{facts['file']}: pylatent picture, .lat version {facts['format_version']}",
         f"  picture   {facts['width']}x{facts['height']} pixels",
@@ -117,9 +119,9 @@ def _text(facts: dict[str, Any]) -> str:
 def _precision(facts: dict[str, Any]) -> str:
     """What the residual makes of the pixels."""
     error = facts["max_error"]
-    if error is None:  # made for a target alone
+    if error is None:
         return (
-            f"in steps of {facts['residual_step']:g} grey levels, for the PSNR or size that was asked for:\n"
+            f"in steps of {facts['residual_step']:g} grey levels, for the quality, PSNR or size that was asked for:\n"
             f"{'':12}a pixel may be off by any amount; `pylatent compress --max-error` sets a limit"
         )
     return f"no pixel is off by more than {count(error, 'grey level')}" if error else "lossless"

@@ -68,7 +68,9 @@ class ClassicalCodec:
 
     def describe(self) -> str:
         """Name and settings, for captions and reports: `JPEG (Pillow, 4:2:0, optimize=True)`."""
-        return f"{self.name} ({', '.join(['Pillow', '4:2:0', *(f'{key}={value}' for key, value in self.settings)])})"
+        others = dict(self.settings)
+        chroma = others.pop("subsampling", "4:2:0")
+        return f"{self.name} ({', '.join(['Pillow', chroma, *(f'{key}={value}' for key, value in others.items())])})"
 
 
 JPEG = ClassicalCodec("JPEG", "JPEG", (("optimize", True),), (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95))

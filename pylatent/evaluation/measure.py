@@ -19,6 +19,7 @@ from pylatent.coding.container import LatFile
 from pylatent.evaluation.classical import ClassicalCodec
 from pylatent.evaluation.curves import Point
 from pylatent.evaluation.distortion import MS_SSIM_MIN_SIDE, ms_ssim, psnr
+from pylatent.high_quality import completed, rung
 from pylatent.refine.plan import Plan
 
 Result = TypeVar("Result")
@@ -59,24 +60,26 @@ def round_trip(
     """
     weights_hash = codec.fingerprint()[:8]
 
+    base, step = rung(codec, quality)
+
     def encode() -> tuple[Latents, bytes]:
         x = picture.to(codec.device).float().div(255)[None]
-        latents = codec.analyze(x, quality, integers=True) if plan is None else plan.run(codec, x, quality).latents
-        (stream,) = codec.encode(latents)
+        latents = codec.analyze(x, base, integers=True) if plan is None else plan.run(codec, x, base).latents
+        stream = completed(codec.encode(latents)[0], codec, picture, step)
         return latents, LatFile(codec.name, weights_hash, stream).to_bytes()
 
-    def decode(receiver: Receiver) -> tuple[Latents, Tensor]:
-        latents = codec.decode([LatFile.from_bytes(data).stream])
-        return latents, codec.synthesize_bytes(latents, receiver)[0].cpu()
+    def decode(receiver: Receiver) -> Tensor:
+        return codec.decompress_bytes([LatFile.from_bytes(data).stream], receiver=receiver)[0].cpu()
 
     shown: dict[Receiver, Tensor] = {}
     decode_seconds: dict[Receiver, float] = {}
     with torch.no_grad():
         (latents, data), encode_seconds = _timed(encode, repeats)
-        coded, exact = codec.as_coded(latents), True
+        decoded = codec.decode([LatFile.from_bytes(data).stream])
+        exact = same_latents(codec.as_coded(latents), decoded)
         for receiver in receivers:
-            (decoded, shown[receiver]), decode_seconds[receiver] = _timed(partial(decode, receiver), repeats)
-            exact = exact and shown[receiver].shape == picture.shape and same_latents(coded, decoded)
+            shown[receiver], decode_seconds[receiver] = _timed(partial(decode, receiver), repeats)
+            exact = exact and shown[receiver].shape == picture.shape
     return RoundTrip(data, shown, encode_seconds, decode_seconds, exact)
 
 

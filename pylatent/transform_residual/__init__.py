@@ -4,6 +4,6 @@ A section of a record (docs/format.md, "Transformed residual") for pictures whos
 everywhere. It bounds no pixel's error; at one PSNR it takes a third fewer bits than a pixel residual.
 """
 
-from pylatent.transform_residual.section import check_section, decode_coefficients, encode_coefficients
+from pylatent.transform_residual.section import SMALLEST_STEP, check_section, decode_coefficients, encode_coefficients
 
-__all__ = ["check_section", "decode_coefficients", "encode_coefficients"]
+__all__ = ["SMALLEST_STEP", "check_section", "decode_coefficients", "encode_coefficients"]

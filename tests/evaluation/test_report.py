@@ -19,7 +19,7 @@ from pylatent.evaluation.ways import Way
 class PixelCodec(nn.Module):
     """Pixels in steps of 17 - 2 quality grey levels, as compressed bytes; `slip` is added to a latent in decoding."""
 
-    name = "pixels-1"
+    name, defines_pixels, lambdas = "pixels-1", False, None
 
     def __init__(self, slip=0):
         super().__init__()
@@ -52,9 +52,10 @@ class PixelCodec(nn.Module):
         if receiver == "light":
             raise ModelError("model pixels-1 has no light receiver")
 
-    def synthesize_bytes(self, latents, receiver):
+    def decompress_bytes(self, streams, receiver):
         """The perceptual receiver shows a grey level more."""
-        pixels = self.synthesize(latents).mul(255).round()
+        self.check_receiver(receiver)
+        pixels = self.synthesize(self.decode(streams)).mul(255).round()
         return (pixels + (receiver == "perceptual")).clamp(0, 255).to(torch.uint8)
 
 
