@@ -39,6 +39,13 @@ def choose(wanted: Tensor, quantum: int, tables: Tensor, step: Step, context: Co
     return values.to(torch.int16)
 
 
+def worth(wanted: Tensor, quantum: int, values: Tensor, step: Step, context: Context, nbytes: int) -> bool:
+    """Whether what the values of a step, as `choose` found them, bring is worth so many bytes."""
+    exact, values = context.of(step, wanted[step.colour, step.bands]).long(), values.long()
+    brought = int((2 * exact * values - quantum * values.square()).sum())  # squared steps, times the quantum
+    return brought > _LAMBDA * 8 * nbytes * quantum
+
+
 @cache
 def _saved() -> Tensor:
     """(tables, 1 + LARGEST): what bits of each size are worth beyond those of the next smaller one; of 0 nothing."""

@@ -13,12 +13,13 @@ from pylatent.coding.rans import decode, encode
 from pylatent.errors import FormatError
 from pylatent.pixel_residual.lattice import bands
 from pylatent.pixel_residual.tables import LARGEST, tables
-from pylatent.transform_residual.choice import choose
+from pylatent.transform_residual.choice import choose, worth
 from pylatent.transform_residual.context import Context
 from pylatent.transform_residual.steps import Step, steps
 from pylatent.transform_residual.transform import coefficients, restored
 
 SMALLEST_STEP, LARGEST_STEP = 4, 1023  # eighths of a grey level
+_SHORT = 256  # bytes of a stream that may not be worth it: in small pictures there are many, of a few bytes each
 
 
 class Coder(Protocol):
@@ -38,7 +39,7 @@ def encode_coefficients(original: Tensor, hat: Tensor, step: int) -> tuple[bytes
         with for_pixels(hat[0, rows].numel()):
             coder = _Encoder(coefficients(original[:, rows], hat[:, rows]), step)
             shown[:, rows] = _walk(hat[:, rows], step, coder)
-        coded.append(b"".join(coder.streams))
+        coded.append(coder.finish())
     head = (bytes([TRANSFORMED]), varint(step))
     return b"".join((*head, *(varint(len(band)) for band in coded[:-1]), *coded)), shown
 
@@ -92,8 +93,18 @@ class _Encoder:
         self.streams: list[bytes] = []
 
     def code(self, step: Step, context: Context, chosen: Tensor) -> None:
-        stream = encode(choose(self.wanted, self.quantum, chosen, step, context), chosen, tables())
-        self.streams += [varint(len(stream)), stream]
+        values = choose(self.wanted, self.quantum, chosen, step, context)
+        stream = encode(values, chosen, tables()) if values.any() else b""
+        if 0 < len(stream) < _SHORT and not worth(self.wanted, self.quantum, values, step, context, len(stream)):
+            context.put(step, torch.zeros_like(values, dtype=torch.int32), LARGEST)
+            stream = b""
+        self.streams.append(stream)
+
+    def finish(self) -> bytes:
+        """The bytes of the band: as many streams as there are up to the last with a value that is not 0."""
+        while self.streams and not self.streams[-1]:
+            self.streams.pop()
+        return b"".join(varint(len(stream)) + stream for stream in self.streams)
 
 
 class _Decoder:
@@ -103,6 +114,10 @@ class _Decoder:
         self.cursor = cursor
 
     def code(self, step: Step, context: Context, chosen: Tensor) -> None:
+        if self.cursor.at == len(self.cursor.data):
+            return
         stream = self.cursor.take(self.cursor.varint("the length of a residual stream"), "a residual stream")
+        if not stream:
+            return
         if not context.put(step, decode(stream, chosen, tables()), LARGEST):
             raise FormatError(f"residual: a value is beyond {LARGEST}")

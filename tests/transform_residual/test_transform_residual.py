@@ -8,7 +8,7 @@ import pytest
 import torch
 from residual_cases import AMBIENTS, ambient, pair
 
-from pylatent.coding.container import varint
+from pylatent.coding.container import TRANSFORMED, varint
 from pylatent.coding.rans import encode
 from pylatent.errors import FormatError
 from pylatent.evaluation import psnr
@@ -149,6 +149,17 @@ def test_damage_is_refused_or_decodes_to_something():
     for step in (SMALLEST_STEP - 1, LARGEST_STEP + 1):
         with pytest.raises(FormatError, match=f"its step is {step}"):
             check_section(section[:1] + varint(step) + section[2:], (60, 80))
+
+
+def test_streams_without_values_take_a_byte_or_none():
+    original, hat = pair(16, 16)
+    coarse, shown = encode_coefficients(original, hat, 700)
+    assert len(coarse) < 40
+    assert torch.equal(decode_coefficients(coarse, hat), shown)
+    nothing, shown = encode_coefficients(hat, hat, 60)
+    assert nothing == bytes([TRANSFORMED]) + varint(60)
+    assert torch.equal(shown, hat)
+    assert torch.equal(decode_coefficients(nothing + b"\0", hat), hat)
 
 
 def test_values_beyond_the_largest_are_refused():
