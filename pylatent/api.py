@@ -17,7 +17,7 @@ from pylatent._threads import for_pixels, using
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.correction import check_defines_pixels, check_max_error, corrected
 from pylatent.errors import MismatchError
-from pylatent.high_quality import completed, rung
+from pylatent.high_quality import completed
 from pylatent.rate_control import search_target
 from pylatent.refine.plan import Plan
 from pylatent.verify import verified
@@ -52,8 +52,7 @@ def compress(
         transparency, further pictures or 16-bit pixels are not kept; or a (3, H, W) tensor: uint8, or floating point in
         [0, 1].
     quality: in the model's range (1 to 8 for `default`), fractions welcome, rounded to 1/64; the model's own default
-        if none of the three is given. The highest (above 4 for `default`) are another quality of the networks and a
-        residual (`pylatent.high_quality`).
+        if none of the three is given. The highest (above 5 for `default`) have a residual (`pylatent.high_quality`).
     target_bpp: the highest quality whose file, header included, has at most so many bits per pixel.
     target_psnr: the lowest quality whose decoded picture has at least so many dB over 8-bit RGB. In the upper part of
         the model's range and above it either target takes a lower quality and a residual, where that is better. A
@@ -98,10 +97,9 @@ def compress(
             x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
         plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
-            base, step = rung(codec, quality)
-            stream = codec.compress(x, base)[0] if plan is None else plan.compress(codec, x, base)
+            stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
             if max_error is None:
-                stream = completed(stream, codec, x[0], step)
+                stream = completed(stream, codec, x[0])
             else:
                 stream = corrected(stream, codec, x[0], max_error)
             data = LatFile(codec.name, model_hash, stream).to_bytes()

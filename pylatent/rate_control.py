@@ -25,8 +25,8 @@ _PSNR_TOLERANCE = 0.02  # dB
 _LOG_BPP_PER_QUALITY, _PSNR_PER_QUALITY = 0.35, 1.0  # first guesses of the search with refinement
 # Parts of the range of qualities: from where on a residual on a lower one is tried, and these, since it then gains
 # most on one of them for most pictures.
-_WORTH_A_RESIDUAL = 3 / 7
-BASES = (4 / 7, 3 / 7, 2 / 7)
+_WORTH_A_RESIDUAL = 4 / 7
+BASES = (5 / 7, 4 / 7, 2 / 7)
 _LAMBDA_STEP = 1.93  # from one quality to the next, of a model that does not say
 
 

@@ -88,7 +88,9 @@ def summary_section() -> str:
     result = _load("rd-kodak12.json")
     lines = table(["bits at equal PSNR (BD-rate)", "mean of the pictures", "of the mean curve"], _bd_rates(result))
     count = len(result["pictures"])
-    lines += ["", f"Model `{result['model']}`, {count} pictures of Kodak's (768x512), sizes of whole files."]
+    worst, *_, best = (point["psnr"] for point in result["mean"]["codec"])
+    what = f"Model `{result['model']}`, qualities 1 to 8 ({worst:.0f} to {best:.0f} dB)"
+    lines += ["", f"{what}, {count} pictures of Kodak's (768x512), sizes of whole files."]
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,7 @@ from pylatent.coding.container import LatFile
 from pylatent.evaluation.curves import Point
 from pylatent.evaluation.measure import file_point, round_trip, trip_point
 from pylatent.evaluation.metrics import PictureMetric, numbers
-from pylatent.high_quality import completed, rung
+from pylatent.high_quality import completed
 
 
 class Baseline(Protocol):
@@ -51,9 +51,8 @@ class OtherModel:
 
     def compress(self, picture: Tensor, quality: float | None) -> bytes:
         """The .lat file of a (3, H, W) uint8 picture."""
-        base, step = rung(self.codec, quality)
-        (stream,) = self.codec.compress(picture.to(self.codec.device).float().div(255)[None], base)
-        stream = completed(stream, self.codec, picture, step)
+        (stream,) = self.codec.compress(picture.to(self.codec.device).float().div(255)[None], quality)
+        stream = completed(stream, self.codec, picture)
         return LatFile(self.name, self.codec.fingerprint()[:8], stream).to_bytes()
 
     def decompress(self, data: bytes) -> Tensor:

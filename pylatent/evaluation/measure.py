@@ -19,7 +19,7 @@ from pylatent.coding.container import LatFile
 from pylatent.evaluation.classical import ClassicalCodec
 from pylatent.evaluation.curves import Point
 from pylatent.evaluation.distortion import MS_SSIM_MIN_SIDE, ms_ssim, psnr
-from pylatent.high_quality import completed, rung
+from pylatent.high_quality import completed
 from pylatent.refine.plan import Plan
 
 Result = TypeVar("Result")
@@ -60,12 +60,10 @@ def round_trip(
     """
     weights_hash = codec.fingerprint()[:8]
 
-    base, step = rung(codec, quality)
-
     def encode() -> tuple[Latents, bytes]:
         x = picture.to(codec.device).float().div(255)[None]
-        latents = codec.analyze(x, base, integers=True) if plan is None else plan.run(codec, x, base).latents
-        stream = completed(codec.encode(latents)[0], codec, picture, step)
+        latents = codec.analyze(x, quality, integers=True) if plan is None else plan.run(codec, x, quality).latents
+        stream = completed(codec.encode(latents)[0], codec, picture)
         return latents, LatFile(codec.name, weights_hash, stream).to_bytes()
 
     def decode(receiver: Receiver) -> Tensor:

@@ -23,6 +23,7 @@ from pylatent import images
 from pylatent._files import write_bytes
 from pylatent.codecs.base import Codec
 from pylatent.pixel_residual.tables import LARGEST, costs
+from pylatent.rate_control import BASES
 from pylatent.train.data import find_images
 from pylatent.transform_residual.context import Context
 from pylatent.transform_residual.steps import CLASSES, LEVELS, steps
@@ -31,7 +32,6 @@ from pylatent.transform_residual.transform import coefficients
 SIDES = (384, 512)
 QUANTA = (32, 48, 72, 104, 152, 224, 320)  # eighths of a grey level
 SAMPLE = 1500  # coefficients of one step of one picture
-BASES = (5 / 7, 4 / 7, 2 / 7)  # of the range of qualities, what residuals are taken of
 _DEAD = 0.36  # added before values are rounded down, as the encoder's choice comes out about
 _BITS = 14  # of weights
 HALVES = 6  # in a group: of three colours

@@ -60,8 +60,8 @@ def test_a_report_with_metrics_of_pictures_and_of_the_set(folder):
     for index, quality in enumerate((1.0, 4.0)):
         decoded = {}
         for name, original in pictures.items():
-            latents = codec.as_coded(codec.analyze(original[None] / 255, quality, integers=True))
-            decoded[name] = codec.synthesize_bytes(latents, "full")[0]
+            streams = codec.encode(codec.analyze(original[None] / 255, quality, integers=True))
+            decoded[name] = codec.decompress_bytes(streams, "full")[0]
         for picture in report.pictures[:2]:
             wanted = metric(decoded[picture.name][None], pictures[picture.name][None])
             assert picture.curves[Way()][index].more == {"LPIPS VGG16": pytest.approx(float(wanted), rel=1e-4)}
