@@ -37,7 +37,7 @@ def photos(tmp_path):
 
 def test_the_same_as_one_process(photos):
     runs = []
-    for number, jobs in enumerate(("1", "3")):
+    for number, jobs in enumerate(("1", "2")):
         done = pylatent(photos, "compress", "in", "-o", "out", "--jobs", jobs)
         shutil.move(photos / "out", photos / f"out{number}")
         files = {path.name: path.read_bytes() for path in (photos / f"out{number}").iterdir()}

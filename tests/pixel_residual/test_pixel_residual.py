@@ -114,7 +114,7 @@ def test_damage_is_refused_or_decodes_to_something():
     section, _ = encode_pixels(original, hat, 2)
     draw = random.Random(5)
     refused = 0
-    for _ in range(150):
+    for _ in range(60):
         data = bytearray(section)
         for _ in range(draw.choice((1, 3))):
             data[draw.randrange(len(data))] = draw.randrange(256)
@@ -124,7 +124,7 @@ def test_damage_is_refused_or_decodes_to_something():
             refused += 1
         else:
             assert shown.shape == hat.shape
-    assert refused > 50
+    assert refused > 20
     for end in range(0, len(section), 97):
         with pytest.raises(FormatError):
             decode_pixels(section[:end], hat)

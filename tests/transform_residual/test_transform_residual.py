@@ -129,7 +129,7 @@ def test_damage_is_refused_or_decodes_to_something():
     original, hat = pair(60, 80)
     section, _ = encode_coefficients(original, hat, 30)
     draw, refused = random.Random(5), 0
-    for _ in range(150):
+    for _ in range(60):
         data = bytearray(section)
         for _ in range(draw.choice((1, 3))):
             data[draw.randrange(len(data))] = draw.randrange(256)
@@ -140,7 +140,7 @@ def test_damage_is_refused_or_decodes_to_something():
             refused += 1
         else:
             assert shown.shape == hat.shape
-    assert refused > 50
+    assert refused > 20
     for end in range(0, len(section), 97):
         with pytest.raises(FormatError):
             decode_coefficients(section[:end], hat)
