@@ -65,8 +65,9 @@ Size Analysis::result_size(Size image, int64_t alignment) const { return sizes(i
 // A row of blocks; what lies beyond the image repeats its last row and column.
 void Analysis::read_row(const float* image, Size size, int64_t row, int64_t columns, int16_t* out,
                         int64_t pitch) const {
-  const int64_t block = inputs_.block, whole = std::min(columns, size.width / block);
+  const int64_t block = inputs_.block;
   const float low = static_cast<float>(inputs_.low), high = static_cast<float>(inputs_.high);
+  std::vector<int16_t> units(static_cast<size_t>(columns * block));
   for (int64_t channel = 0; channel < inputs_.channels(); ++channel) {
     const float unit = inputs_.units[static_cast<size_t>(channel)];
     const auto convert = [&](float value) {
@@ -76,15 +77,12 @@ void Analysis::read_row(const float* image, Size size, int64_t row, int64_t colu
     for (int64_t down = 0; down < block; ++down) {
       const int64_t y = std::min(row * block + down, size.height - 1);
       const float* in = image + (channel * size.height + y) * size.width;
+      std::transform(in, in + size.width, units.begin(), convert);
+      std::fill(units.begin() + size.width, units.end(), units[static_cast<size_t>(size.width - 1)]);
       int16_t* to = out + (channel * block + down) * block;
-      for (int64_t column = 0; column < whole; ++column) {
+      for (int64_t column = 0; column < columns; ++column) {
         for (int64_t across = 0; across < block; ++across) {
-          to[column * pitch + across] = convert(in[column * block + across]);
-        }
-      }
-      for (int64_t column = whole; column < columns; ++column) {
-        for (int64_t across = 0; across < block; ++across) {
-          to[column * pitch + across] = convert(in[std::min(column * block + across, size.width - 1)]);
+          to[column * pitch + across] = units[static_cast<size_t>(column * block + across)];
         }
       }
     }

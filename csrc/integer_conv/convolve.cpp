@@ -265,8 +265,9 @@ void convolve(const Layer& layer, const Kernels& kernels, const Ends& ends, int6
               ScratchPool& pool, int threads) {
   const int64_t pixels = pixels_across(layer, ends.result().width), side = layer.side;
   const int64_t across = (pixels + side - 1) / side, tiles = (last - first + side - 1) / side * across;
-  const int64_t groups = round_up((tiles + tiles_of(layer) - 1) / tiles_of(layer), threads);
-  const int64_t together = round_up((tiles + groups - 1) / groups, kRows);
+  // Tasks, as many for each thread, of whole products that differ by one at most.
+  const int64_t rows = (tiles + kRows - 1) / kRows;
+  const int64_t tasks = std::min(round_up((tiles + tiles_of(layer) - 1) / tiles_of(layer), threads), rows);
   const double products = static_cast<double>(tiles * layer.depth * layer.positions) *
                           static_cast<double>(layer.outputs()) * (layer.tiled() ? 1.0 : most_taps(layer));
   if (ends.bytes != nullptr) {
@@ -279,10 +280,10 @@ void convolve(const Layer& layer, const Kernels& kernels, const Ends& ends, int6
     });
     return;
   }
-  parallel_for((tiles + together - 1) / together, products / kProducts, threads, [&](int64_t number) {
+  parallel_for(tasks, products / kProducts, threads, [&](int64_t number) {
     std::unique_ptr<Scratch> scratch = pool.take();
     Task(layer, kernels, ends, last, *scratch)
-        .run(first, across, number * together, std::min((number + 1) * together, tiles));
+        .run(first, across, number * rows / tasks * kRows, std::min((number + 1) * rows / tasks * kRows, tiles));
     pool.give(std::move(scratch));
   });
 }
