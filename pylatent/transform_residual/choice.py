@@ -41,7 +41,8 @@ def choose(wanted: Tensor, quantum: int, tables: Tensor, step: Step, context: Co
 
 def worth(wanted: Tensor, quantum: int, values: Tensor, step: Step, context: Context, nbytes: int) -> bool:
     """Whether what the values of a step, as `choose` found them, bring is worth so many bytes."""
-    exact, values = context.of(step, wanted[step.colour, step.bands]).long(), values.long()
+    some = values != 0
+    exact, values = context.of(step, wanted[step.colour, step.bands])[some].long(), values[some].long()
     brought = int((2 * exact * values - quantum * values.square()).sum())  # squared steps, times the quantum
     return brought > _LAMBDA * 8 * nbytes * quantum
 

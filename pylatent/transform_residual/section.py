@@ -23,9 +23,9 @@ _SHORT = 256  # bytes of a stream that may not be worth it: in small pictures th
 
 
 class Coder(Protocol):
-    """Codes the values of a step, given the tables of each of them, and puts them into the context."""
+    """Codes the values of a step, and puts them into the context."""
 
-    def code(self, step: Step, context: Context, chosen: Tensor) -> None: ...
+    def code(self, step: Step, context: Context) -> None: ...
 
 
 def encode_coefficients(original: Tensor, hat: Tensor, step: int) -> tuple[bytes, Tensor]:
@@ -81,7 +81,7 @@ def _walk(hat: Tensor, quantum: int, coder: Coder) -> Tensor:
     context = Context(coefficients(hat), quantum)
     for step in steps():
         if context.blocks(step):
-            coder.code(step, context, context.tables(step))
+            coder.code(step, context)
     return restored(context.coded, quantum, hat)
 
 
@@ -92,7 +92,8 @@ class _Encoder:
         self.wanted, self.quantum = wanted, quantum
         self.streams: list[bytes] = []
 
-    def code(self, step: Step, context: Context, chosen: Tensor) -> None:
+    def code(self, step: Step, context: Context) -> None:
+        chosen = context.tables(step)
         values = choose(self.wanted, self.quantum, chosen, step, context)
         stream = encode(values, chosen, tables()) if values.any() else b""
         if 0 < len(stream) < _SHORT and not worth(self.wanted, self.quantum, values, step, context, len(stream)):
@@ -113,11 +114,11 @@ class _Decoder:
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
 
-    def code(self, step: Step, context: Context, chosen: Tensor) -> None:
+    def code(self, step: Step, context: Context) -> None:
         if self.cursor.at == len(self.cursor.data):
             return
         stream = self.cursor.take(self.cursor.varint("the length of a residual stream"), "a residual stream")
         if not stream:
             return
-        if not context.put(step, decode(stream, chosen, tables()), LARGEST):
+        if not context.put(step, decode(stream, context.tables(step), tables()), LARGEST):
             raise FormatError(f"residual: a value is beyond {LARGEST}")
