@@ -12,7 +12,7 @@ COMPAT_TORCH ?= torch==2.14.1 torchvision==0.29.1
 # CompressAI needs NumPy 1, and later releases of pyarrow NumPy 2.
 COMPAT_EXTRAS ?= compressai timm pyarrow==25.0.1 ray imageio datasets huggingface_hub scikit-learn lpips torch-fidelity
 # Tests share the processor: one process a core, each with one thread (tests/conftest.py). Those of threads need all of it.
-PARALLEL ?= -n auto --maxprocesses 8 --dist worksteal
+PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
 ALONE := tests/test_threads.py tests/test_thread_limits.py
 # What is tested: the checkout, or a wheel that was built of it.
 COMPAT_PACKAGE ?= .
