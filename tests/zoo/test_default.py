@@ -69,7 +69,7 @@ def test_a_high_target_is_a_lower_quality_with_a_residual(photo, monkeypatch):
     assert stream.residual is not None
     monkeypatch.setattr(rate_control, "BASES", ())
     alone = pylatent.compress(crop, target_psnr=34)
-    assert LatFile.from_bytes(alone).stream.quality > stream.quality + 1
+    assert LatFile.from_bytes(alone).stream.quality > stream.quality
     assert len(data) < 0.99 * len(alone)
     for file in (data, alone):
         assert psnr(pylatent.decompress(file, as_tensor=True), crop) >= 34
