@@ -52,7 +52,7 @@ class Codec(Pretrained, CodecDefinition):
 
         quality: one value, or one per picture, in `qualities`, taken to the nearest 1/64; for variable-rate codecs.
         Pixels of another floating-point dtype become float32. The weights must be float32; autocast is welcome, under
-        which all but the last layer runs in its dtype. integers: let the analysis compute in integers, three times as
+        which all but the last layer runs in its dtype. integers: let the analysis compute in integers, four times as
         fast and to some hundredths of a symbol the same, where the codec (`calibrate`) and the device have such a form,
         there is no autocast and no gradient is wanted.
 
