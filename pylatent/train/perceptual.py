@@ -39,7 +39,8 @@ from pylatent.train.perceptual_recipe import PerceptualRecipe, check_recipe, nat
 from pylatent.train.perceptual_terms import CodecPass, Progress, code, perceived
 
 _WARM_UP = 100  # steps: the first ones are as long as the rate whatever the gradient
-_FOLLOW = 0.1  # how fast λ_rate follows the logarithm of the bits' excess
+# λ_rate follows the logarithm of the bits' excess, averaged over some 20 steps of a quality: at once, and its sum.
+_AVERAGED, _AT_ONCE, _FOLLOW = 0.05, 4.0, 0.1
 _OPTIMIZERS = "Muon and Adam"  # of the codec, in checkpoints
 _LOOK = 20  # steps between looks at whether the losses were numbers: a look waits for the device
 
@@ -89,10 +90,11 @@ class PerceptualTrainer:
         self.rates = torch.tensor(
             recipe.rates or [natural_rate(codec, each, recipe.distortion) for each in recipe.qualities]
         )
+        self.excess = torch.zeros(len(recipe.qualities))  # of bits, as natural logarithms
         self.accuracy = torch.full((len(recipe.qualities),), 0.5)
         self.step, self.elapsed = 0, 0.0
         self._resume(optimizers)
-        self.rates, self.accuracy = self.rates.to(device), self.accuracy.to(device)
+        self.rates, self.excess, self.accuracy = (t.to(device) for t in (self.rates, self.excess, self.accuracy))
         self.failed = torch.full((), -1, device=device)  # the first step whose loss was no number
         learner = CodecPass(self.codec, recipe.receiver_only)
         self.model, self.muon, self.adam = self.fabric.setup(learner, self.muon, self.adam)
@@ -124,6 +126,7 @@ class PerceptualTrainer:
             critic.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
         self.rates, self.accuracy = known["rates"], known["accuracy"]
+        self.excess = known.get("excess", self.excess)
         self.step, self.elapsed = known["step"], known["elapsed"]
 
     def _settled(self) -> dict[str, Any]:
@@ -210,7 +213,7 @@ class PerceptualTrainer:
         if not recipe.receiver_only:
             if not recipe.rates:
                 self._follow(place, x, bpp.detach().mean())
-            loss = loss + self.rates[place] * bpp.mean()
+            loss = loss + self.rates[place] * (_AT_ONCE * self.excess[place]).exp() * bpp.mean()
         self._descend(loss, [self.muon, self.adam], self.learning.values())
         with torch.no_grad():
             decay = min(recipe.average, (self.step + 1) / (self.step + 10))
@@ -224,7 +227,8 @@ class PerceptualTrainer:
         """λ_rate rises where the codec takes more bits than the start does for the same pictures."""
         with self.fabric.autocast():
             _, wanted = code(self._bits_of, x, self.recipe.qualities[place], mixed)
-        self.rates[place] *= (bpp / wanted.mean()) ** _FOLLOW
+        self.excess[place].lerp_((bpp / wanted.mean()).log(), _AVERAGED)
+        self.rates[place] *= (_FOLLOW * self.excess[place]).exp()
 
     def _descend(self, loss: Tensor, optimizers: list[Any], parameters: Any) -> None:
         failed = ~torch.isfinite(loss.detach()) & (self.failed < 0)
@@ -274,7 +278,8 @@ class PerceptualTrainer:
     def _log(self, validate: Callable[[Codec], dict[str, Any]] | None) -> None:
         if self.fabric.global_rank == 0:
             line: dict[str, Any] = {"step": self.step, "minutes": self.elapsed / 60}
-            line |= {"rates": self.rates.tolist(), "discriminator accuracy": self.accuracy.tolist()}
+            line |= {"rates": self.rates.tolist(), "excess of bits": self.excess.tolist()}
+            line |= {"discriminator accuracy": self.accuracy.tolist()}
             if validate is not None:
                 line |= validate(self.averaged())
             with open(self.folder / "log.jsonl", "a") as log:
@@ -295,6 +300,7 @@ class PerceptualTrainer:
                 "adam": self.adam.state_dict(),
                 "critics": critics,
                 "rates": self.rates,
+                "excess": self.excess,
                 "accuracy": self.accuracy,
                 "step": self.step,
                 "elapsed": self.elapsed,

@@ -21,6 +21,8 @@ RECIPES = {
     "joint": PerceptualRecipe(**_COMMON, adversarial=0.15, alone=0.4, steps=1000),
     # As many steps of the codec as "joint" has.
     "control": PerceptualRecipe(**_COMMON, adversarial=0.0, perception=0.0, steps=700),
+    # From the receiver that is shipped, and for 80 minutes of a core.
+    "longer": PerceptualRecipe(**{**_COMMON, "distortion": 4.0}, adversarial=0.15, alone=0.7, steps=3500),
 }
 
 
@@ -41,12 +43,18 @@ def shipped() -> Codec:
 
 
 def trained(
-    recipe: PerceptualRecipe, run: Path, photos: Path, lpips: Path, validate: Callable[[Codec], dict[str, Any]]
+    name: str,
+    recipe: PerceptualRecipe,
+    run: Path,
+    photos: Path,
+    lpips: Path,
+    validate: Callable[[Codec], dict[str, Any]],
 ) -> Codec:
     """The averaged weights of a run, which is trained to its end if it is not yet; pixels by the float networks, bits
     estimated by them."""
     metric = LPIPS.load("vgg", lpips) if recipe.perception else None
-    trainer = PerceptualTrainer(zoo.load("default"), metric, recipe, run)
+    begun = shipped().requires_grad_(True) if name == "longer" else zoo.load("default")
+    trainer = PerceptualTrainer(begun, metric, recipe, run)
     if trainer.fraction < 1:
         trainer.run(photos, validate=validate, every=EVERY)
     return trainer.averaged().requires_grad_(False)

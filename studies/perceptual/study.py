@@ -53,7 +53,7 @@ def main() -> None:
         return {"validation": measure(codec, centres[:WATCHED], metrics[:1], QUALITIES)}
 
     models = {"start": start()} | {
-        name: trained(recipe, options.runs / name, options.photos, options.lpips, validate)
+        name: trained(name, recipe, options.runs / name, options.photos, options.lpips, validate)
         for name, recipe in recipes.items()
     }
     result: dict[str, object] = {
