@@ -7,7 +7,6 @@ ask for hundreds; those of pages in ELSEWHERE run in the test named there. A blo
 
 from __future__ import annotations
 
-import functools
 import re
 import shlex
 import shutil
@@ -111,8 +110,7 @@ def with_lambdas():
     return codec
 
 
-@functools.cache
-def namespace(page):
+def namespace():
     """What a page's reader has; the page's blocks add to it."""
     torch.manual_seed(0)
     codec, y = with_lambdas(), torch.randn(1, 192, 8, 12)
@@ -120,28 +118,20 @@ def namespace(page):
     return names | {"scales": torch.rand_like(y) + 0.1, "reference": torch.randn_like(y)}
 
 
-@pytest.fixture(scope="module")
-def folder_of(tmp_path_factory):
-    """Each page's own working folder, with photo.png."""
-
-    @functools.cache
-    def folder(page):
-        made = tmp_path_factory.mktemp("page")
-        shutil.copy(PHOTO, made / "photo.png")
-        return made
-
-    return folder
-
-
 def shortened(code):
     return re.sub(r"(steps=|--refine )\d+", r"\g<1>2", code)
 
 
-@pytest.mark.parametrize(("page", "block"), [each for each in blocks("python") if each.values[0] not in ELSEWHERE])
-def test_python_runs(page, block, folder_of, monkeypatch):
-    monkeypatch.chdir(folder_of(page))
-    if block["reason"] is None:
-        exec(shortened(block["code"]), namespace(page))
+@pytest.mark.parametrize("page", sorted({each.values[0] for each in blocks("python")} - set(ELSEWHERE)))
+def test_python_runs(page, tmp_path, monkeypatch):
+    """A page's blocks, one after the other, in a folder with photo.png."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PHOTO, tmp_path / "photo.png")
+    names = namespace()
+    for each in blocks("python"):
+        of, block = each.values
+        if of == page and block["reason"] is None:
+            exec(compile(shortened(block["code"]), each.id, "exec"), names)
 
 
 @pytest.mark.filterwarnings("default::pylatent.PylatentWarning")  # targets that a picture this small cannot reach
