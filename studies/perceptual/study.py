@@ -74,7 +74,7 @@ def main() -> None:
         for data in (blood_cells(options.bccd), digits())
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    side_by_side(options.kodak, [models["start"], shipped()], QUALITIES[0], options.picture)
+    side_by_side(options.kodak, [models["start"], shipped(), models["longer"]], QUALITIES[0], options.picture)
 
 
 def kept(path: Path, compute: Callable[[], Any]) -> Any:
