@@ -56,6 +56,13 @@ def make_residual(*, seed=0):
     return codec
 
 
+def make_calibrated():
+    """`make_residual`, whose pixels are defined in integers."""
+    codec = make_residual()
+    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
+    return codec
+
+
 def make_context(*, seed=0):
     """The same for a context hyperprior with qualities 1 to 4 in two bands; 10 of 12 and 6 of 8 channels are coded."""
     torch.manual_seed(seed)

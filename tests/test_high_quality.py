@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from hostile_pictures import hostile_pictures
-from small_codec import make_residual, picture
+from small_codec import make_calibrated, make_residual, picture
 
 import pylatent
 from pylatent import correction, zoo
@@ -24,9 +24,7 @@ PHOTO = picture(40, 56, seed=3)[0].mul(255).round().byte()
 @pytest.fixture(scope="module")
 def codec():
     """Qualities 1 to 3, of which the last one was trained with a weight above 0.025."""
-    codec = make_residual()
-    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
-    return codec
+    return make_calibrated()
 
 
 def test_the_steps(codec):

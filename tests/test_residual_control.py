@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_codec import make_codec, make_residual, picture
+from small_codec import make_calibrated, make_codec, picture
 
 import pylatent
 from pylatent.coding.container import LatFile
@@ -25,9 +25,7 @@ CURVES = {
 
 @pytest.fixture(scope="module")
 def codec():
-    codec = make_residual()
-    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
-    return codec
+    return make_calibrated()
 
 
 def psnr_of(data, codec):

@@ -174,9 +174,9 @@ class Compression:
 
 def _summary(file: LatFile, before: int, after: int) -> str:
     height, width = file.stream.size
-    quality = "" if file.stream.quality is None else f"quality {file.stream.quality:.4g}, "
-    if file.stream.residual is not None:
-        quality = f"{quality.removesuffix(', ') or 'the picture'} and a residual, "
+    parts = [] if file.stream.quality is None else [f"quality {file.stream.quality:.4g}"]
+    parts += [] if file.stream.residual is None else ["a residual"]
+    quality = f"{' and '.join(parts)}, " if parts else ""
     bpp = 8 * after / (height * width)
     return (
         f"{width}x{height}, {quality}{bytes_text(before)} -> {bytes_text(after)}, {bpp:.3f} bpp, 1:{before / after:.1f}"

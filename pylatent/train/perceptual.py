@@ -213,7 +213,7 @@ class PerceptualTrainer:
         if not recipe.receiver_only:
             if not recipe.rates:
                 self._follow(place, x, bpp.detach().mean())
-            loss = loss + self.rates[place] * (_AT_ONCE * self.excess[place]).exp() * bpp.mean()
+            loss = loss + self.rate(place) * bpp.mean()
         self._descend(loss, [self.muon, self.adam], self.learning.values())
         with torch.no_grad():
             decay = min(recipe.average, (self.step + 1) / (self.step + 10))
@@ -221,6 +221,10 @@ class PerceptualTrainer:
                 self.average[name].lerp_(value.detach(), 1 - decay)
         means = torch.stack([bpp.detach().mean(), mse.detach(), distance.detach()])
         return Progress(self.step, self.fraction, means, self.accuracy)
+
+    def rate(self, place: int) -> Tensor:
+        """λ_rate of the quality in this place."""
+        return self.rates[place] * (_AT_ONCE * self.excess[place]).exp()
 
     @torch.no_grad()
     def _follow(self, place: int, x: Tensor, bpp: Tensor) -> None:

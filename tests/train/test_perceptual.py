@@ -135,9 +135,10 @@ def test_the_weight_of_the_rate_follows_the_bits_of_the_start(photos, tmp_path):
     run.run(photos)
     assert run.excess[0] > 0.005
     assert run.rates[0] > before[0]
+    assert run.rate(0).item() == pytest.approx(run.rates[0].item() * math.exp(4 * run.excess[0].item()))
     given = trainer(tmp_path / "other", dataclasses.replace(RECIPE, rates=(0.5, 0.1)))
     given.run(photos)
-    assert given.rates.tolist() == pytest.approx([0.5, 0.1])
+    assert [given.rate(place).item() for place in (0, 1)] == pytest.approx([0.5, 0.1])
 
 
 def test_an_integer_synthesis_gets_a_receiver_beside_it(photos, tmp_path):
