@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from hostile_pictures import hostile_pictures
-from small_codec import make_codec, make_residual, picture
+from small_codec import make_calibrated, make_codec, picture
 
 import pylatent
 from pylatent import _native, cli, images
@@ -22,9 +22,7 @@ PHOTO = picture(40, 56, seed=3)[0]
 
 @pytest.fixture(scope="module")
 def codec():
-    codec = make_residual()
-    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
-    return codec
+    return make_calibrated()
 
 
 def run(*arguments: str) -> int:

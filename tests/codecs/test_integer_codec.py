@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 from safetensors import safe_open
-from small_codec import make_codec, make_residual, picture
+from small_codec import make_calibrated, make_codec, make_residual, picture
 
 from pylatent import _native, zoo
 from pylatent.codecs import _integer_native
@@ -19,9 +19,7 @@ SIZES = [(1, 1), (17, 31), (64, 80)]
 
 @pytest.fixture(scope="module")
 def codec():
-    codec = make_residual()
-    codec.calibrate(picture(64, 64, seed=seed) for seed in range(3))
-    return codec
+    return make_calibrated()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
