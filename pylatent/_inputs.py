@@ -45,7 +45,10 @@ def pixels(image: Any) -> torch.Tensor:
     if isinstance(image, torch.Tensor):
         return _checked(image)
     if isinstance(image, np.ndarray):
-        image = _from_array(image)
+        _check_array(image)
+        if image.ndim == 3 and image.shape[2] == 3:  # sooner than through Pillow, which has four bytes a pixel
+            return torch.from_numpy(image.transpose(2, 0, 1).copy(order="C"))
+        image = Image.fromarray(np.ascontiguousarray(image))
     elif (data := contents(image, "image")) is not None:
         image = data
     elif not isinstance(image, str | os.PathLike | Image.Image):
@@ -71,7 +74,7 @@ def _checked(image: torch.Tensor) -> torch.Tensor:
     return image
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def _check_array(array: np.ndarray) -> None:
     grey = array.ndim == 2
     if array.dtype != np.uint8 or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise TypeError(
@@ -80,4 +83,3 @@ def _from_array(array: np.ndarray) -> Image.Image:
         )
     if 0 in array.shape:
         raise ValueError(f"`image` must have pixels, got an array of shape {array.shape}")
-    return Image.fromarray(np.ascontiguousarray(array))

@@ -99,7 +99,7 @@ def compress(
         if target_bpp is None and target_psnr is None:
             stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
             if max_error is None:
-                stream = completed(stream, codec, x[0])
+                stream = completed(stream, codec, pixels)
             else:
                 stream = corrected(stream, codec, x[0], max_error)
             data = LatFile(codec.name, model_hash, stream).to_bytes()

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "common/unroll.h"
 #include "integer_conv/conv_kernel.h"
@@ -108,34 +109,107 @@ void gather_large(const typename S::I (&m)[6], typename S::I (&out)[4]) {
   out[3] = S::add(difference, twice(twice(S::add(differences, m[5]))));
 }
 
+// A^T M A of one vector of a tile's sums: put(row, column, output) for each of the 16.
+template <class S, class Put>
+void gather_tile(const int32_t* m, int64_t position, Put&& put) {
+  using I = typename S::I;
+  I half[4][6];  // A^T M
+  PYLATENT_UNROLL
+  for (int across = 0; across < 6; ++across) {
+    I down[6], out[4];
+    PYLATENT_UNROLL
+    for (int i = 0; i < 6; ++i) down[i] = S::load(m + 6 * i * position);
+    gather_large<S>(down, out);
+    PYLATENT_UNROLL
+    for (int row = 0; row < 4; ++row) half[row][across] = out[row];
+    m += position;
+  }
+  PYLATENT_UNROLL
+  for (int row = 0; row < 4; ++row) {
+    I out[4];
+    gather_large<S>(half[row], out);
+    PYLATENT_UNROLL
+    for (int column = 0; column < 4; ++column) put(row, column, out[column]);
+  }
+}
+
+// What follows the sums of whole tiles, for one vector of outputs: of each exponent.
+template <class S>
+struct Follows {
+  typename S::I bias[kExponents], multiplier[kExponents], negative[kExponents];
+};
+
+// Whole tiles of 16-bit activations, or of 32-bit results.
+template <class S, bool kSkip, bool kWide>
+void finish_whole(const Finish& job, int first, int64_t tiles) {
+  using I = typename S::I;
+  Follows<S> follows;
+  for (int exponent = 0; exponent < kExponents; ++exponent) {
+    const int64_t at = exponent * job.exponent + first;
+    follows.bias[exponent] = S::load(job.bias + at);
+    follows.multiplier[exponent] = S::load(job.multiplier + at);
+    follows.negative[exponent] = S::load(job.negative + at);
+  }
+  const I low = S::set_int(job.low), high = S::set_int(job.high);
+  const int64_t place = job.places[first / kUnit] + first % kUnit;
+  const int64_t position = job.position, width = job.units * kUnit;
+  const int64_t out_row = job.out_row, out_column = job.out_column;
+  const int64_t skip_row = job.skip_row, skip_column = job.skip_column;
+  const int32_t* m = job.sums + first;
+  const int16_t* from = kSkip ? job.skip + place : nullptr;
+  using T = std::conditional_t<kWide, int32_t, int16_t>;
+  T* to;
+  if constexpr (kWide) {
+    to = job.wide + place;
+  } else {
+    to = job.out + place;
+  }
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int16_t* skip = from;
+    T* out = to;
+    gather_tile<S>(m, position, [&](int row, int column, I sum) {
+      const int exponent = row + column;
+      const I s = S::add(sum, follows.bias[exponent]);
+      I q = S::multiply_high(s, S::by_sign(s, follows.negative[exponent], follows.multiplier[exponent]));
+      if (kSkip) q = S::add(q, S::load_short(skip + column * skip_column));
+      q = S::max(S::min(q, high), low);
+      if constexpr (kWide) {
+        S::store(out + column * out_column, q);
+      } else {
+        S::store_short(out + column * out_column, q);
+      }
+      if (column == 3) {
+        out += out_row;
+        if (kSkip) skip += skip_row;
+      }
+    });
+    m += width;
+    if (kSkip) from += 4 * skip_column;
+    to += 4 * out_column;
+  }
+}
+
 template <class S>
 void finish_large(const Finish& job) {
   using I = typename S::I;
-  const int64_t width = job.units * kUnit;
-  for (int first = 0; first < width; first += S::width) {
+  const int64_t whole = job.rows == 4 ? std::min(job.tiles, job.columns / 4) : 0;
+  for (int first = 0; first < job.units * kUnit; first += S::width) {
+    if (job.wide != nullptr) {
+      job.skip != nullptr ? finish_whole<S, true, true>(job, first, whole)
+                          : finish_whole<S, false, true>(job, first, whole);
+    } else {
+      job.skip != nullptr ? finish_whole<S, true, false>(job, first, whole)
+                          : finish_whole<S, false, false>(job, first, whole);
+    }
     const Requantise<S> requantise(job, first);
-    for (int64_t tile = 0; tile < job.tiles; ++tile) {
-      const int32_t* m = job.sums + tile * width + first;
-      I half[4][6];  // A^T M
-      PYLATENT_UNROLL
-      for (int across = 0; across < 6; ++across) {
-        I down[6], out[4];
-        PYLATENT_UNROLL
-        for (int i = 0; i < 6; ++i) down[i] = S::load(m + (6 * i + across) * job.position);
-        gather_large<S>(down, out);
-        PYLATENT_UNROLL
-        for (int row = 0; row < 4; ++row) half[row][across] = out[row];
-      }
-      const int columns = static_cast<int>(std::min<int64_t>(4, job.columns - 4 * tile));
-      for (int row = 0; row < job.rows; ++row) {
-        I out[4];
-        gather_large<S>(half[row], out);
-        for (int column = 0; column < columns; ++column) {
-          const int64_t at = (row + column) * job.exponent + first;
-          requantise.put(S::add(out[column], S::load(job.bias + at)), S::load(job.multiplier + at),
-                         S::load(job.negative + at), row, 4 * tile + column);
-        }
-      }
+    for (int64_t tile = whole; tile < job.tiles; ++tile) {
+      const int32_t* m = job.sums + tile * job.units * kUnit + first;
+      gather_tile<S>(m, job.position, [&](int row, int column, I sum) {
+        const int64_t at = (row + column) * job.exponent + first;
+        if (row >= job.rows || 4 * tile + column >= job.columns) return;
+        requantise.put(S::add(sum, S::load(job.bias + at)), S::load(job.multiplier + at), S::load(job.negative + at),
+                       row, 4 * tile + column);
+      });
     }
   }
 }

@@ -8,7 +8,7 @@ namespace pylatent::integers {
 namespace {
 
 constexpr int64_t kMostTiles = 48;  // of a task
-constexpr int64_t kSpreadElements = INT64_C(3) << 16;
+constexpr int64_t kSpreadElements = INT64_C(1) << 16;
 constexpr double kProducts = 40;  // of a nanosecond
 
 // Tiles that a task takes together: what it needs must stay in the second-level cache.

@@ -18,7 +18,7 @@ from pylatent.codecs.analysis_convert import (
 )
 from pylatent.codecs.integer_analysis import IntegerAnalysis
 from pylatent.codecs.integer_ranges import Range
-from pylatent.codecs.witness import Stamp, stamp
+from pylatent.codecs.witness import Stamp, named_weights, stamp
 
 PIXELS = "g_a"  # the network that takes them
 
@@ -34,7 +34,7 @@ class AnalysisForms:
         """The form of a network with the weights that it has now, None if it has no scales. Raises ModelError."""
         if name not in self._scales:
             return None
-        weights = stamp(network.parameters())
+        weights = stamp(weight for _, weight in named_weights(network))
         if name not in self._made or self._made[name][0] != weights:
             self._made[name] = weights, integer_analysis(network, name, self._scales[name], alignment=alignment)
         return self._made[name][1]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pylatent.codecs.latents import Latents
+from pylatent.codecs.witness import named_weights
 from pylatent.coding.container import Bitstream
 from pylatent.errors import ModelError
 
@@ -64,7 +65,7 @@ def check_streams(streams: Sequence[Bitstream]) -> None:
 
 def check_float32(codec: Codec) -> None:
     """ModelError if the codec was converted to another precision: its latents would have too few digits, or others."""
-    for name, parameter in codec.named_parameters():
+    for name, parameter in named_weights(codec):
         if parameter.dtype != torch.float32:
             raise ModelError(
                 f"the weights of model {codec.name} must be float32, but {name} is {parameter.dtype}: undo it with "

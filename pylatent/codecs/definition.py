@@ -22,7 +22,7 @@ from pylatent.codecs.receivers import SideReceiver, is_of_receivers, receivers_f
 from pylatent.codecs.steps import Shape, Step, whole_levels
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import Done, Here
-from pylatent.codecs.witness import Witness
+from pylatent.codecs.witness import Witness, named_weights
 from pylatent.coding.tables import CdfTables
 from pylatent.entropy.factorized import FactorizedPrior
 from pylatent.entropy.gaussian import default_scales, gaussian_bits
@@ -209,11 +209,10 @@ class CodecDefinition(nn.Module, ABC):
 
     def _sources(self) -> list[Tensor]:
         """The float weights that what steers the coder was made of."""
-        networks = self.exact_networks.values() if self.exact else ()
-        sources: list[Tensor] = [each for network in networks for each in network.parameters()]
-        sources += self.prior.parameters()
+        networks = [*(self.exact_networks.values() if self.exact else ()), self.prior]
+        sources: list[Tensor] = [weight for network in networks for _, weight in named_weights(network)]
         if self.defines_pixels:
-            sources += [value for name, value in self.named_parameters() if name.startswith(self.decoder_names)]
+            sources += [weight for name, weight in named_weights(self) if name.startswith(self.decoder_names)]
         return sources
 
     @property

@@ -47,7 +47,7 @@ def why_not_native(x: Tensor) -> str | None:
 class AnalysisLayer:
     """A 3x3 convolution with zeros around and what follows it; `integers.shuffle` is 1. stride: 1 or 2.
 
-    tiles: the rounded form in which it is computed, not the last layer and with stride 1 only; None for an exact one.
+    tiles: the rounded form in which it is computed, with stride 1 only; None for an exact one.
     """
 
     integers: IntegerLayer
@@ -173,10 +173,10 @@ def _check(inputs: AnalysisInputs, layers: tuple[AnalysisLayer, ...]) -> None:
                     f"layer {integers.name} cannot be computed in integers: its {what} reach {got:.0f}, "
                     f"they must stay below {limit}"
                 )
-        if layer.tiles is not None and (last or layer.stride != 1 or largest_spread(low, high) > MOST_SPREAD):
+        if layer.tiles is not None and (layer.stride != 1 or largest_spread(low, high) > MOST_SPREAD):
             raise ModelError(
-                f"layer {integers.name} cannot be computed in large tiles: it is the last one, halves the sides, or "
-                f"its inputs, from {low} to {high}, are too large"
+                f"layer {integers.name} cannot be computed in large tiles: it halves the sides, or its inputs, from "
+                f"{low} to {high}, are too large"
             )
         if not (bool((integers.multiplier > 0).all()) and integers.low <= 0 <= integers.high):
             raise ModelError(f"layer {integers.name} must have positive multipliers and limits around 0")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Stamp = tuple[tuple[int, int | bytes], ...]
+
+
+def named_weights(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """`named_parameters`, shared ones as often as they are there: each coding asks for them several times, and that one
+    would take most of a small picture's time."""
+    modules = [("", module)]
+    while modules:
+        prefix, each = modules.pop()
+        for name, weight in each._parameters.items():
+            if weight is not None:
+                yield prefix + name, weight
+        modules += [(f"{prefix}{name}.", child) for name, child in each._modules.items() if child is not None]
 
 
 class Witness:

@@ -30,13 +30,15 @@ def random_analysis(seed, widths=(20, 33, 48), M=19, *, large=True):
     generator = torch.Generator().manual_seed(seed)
     layers, low, high = [], 0, UNIT
 
+    def tiles_of(made):
+        tiles = LargeTiles.make(made.weight.double(), made.bias.double(), made.multiplier, low, high)
+        assert tiles is not None
+        return tiles
+
     def add(inputs, outputs, stride=1, **options):
         nonlocal low, high
         made = replace(random_layer(generator, inputs, outputs, 3, low, high, **options), low=-LARGEST, high=LARGEST)
-        tiles = None
-        if large and stride == 1 and outputs != M:
-            tiles = LargeTiles.make(made.weight.double(), made.bias.double(), made.multiplier, low, high)
-            assert tiles is not None
+        tiles = tiles_of(made) if large and stride == 1 else None
         low, high = made.low, made.high
         layers.append(AnalysisLayer(made, stride, tiles))
 
@@ -48,12 +50,9 @@ def random_analysis(seed, widths=(20, 33, 48), M=19, *, large=True):
     add(b, c, 2)
     add(c, c, leaky=True)
     add(c, c, skip=True)
-    add(c, M)
-    last = layers[-1].integers
-    wide = replace(
-        last, low=-(1 << 29), high=1 << 29, multiplier=last.multiplier.long().mul(9000).clamp_max(2**31 - 1).int()
-    )
-    layers[-1] = AnalysisLayer(wide, 1)
+    last = random_layer(generator, c, M, 3, low, high)
+    wide = replace(last, low=-(1 << 29), high=1 << 29, multiplier=last.multiplier.long().mul(300).int())
+    layers.append(AnalysisLayer(wide, 1, tiles_of(wide) if large else None))
     return IntegerAnalysis(PIXELS, layers, torch.rand(M, generator=generator) / 1000)
 
 
@@ -148,9 +147,9 @@ def test_sums_and_inputs_that_could_leave_their_range_are_refused_by_name():
     wide = replace(layers[0].integers, high=1 << 13)
     with pytest.raises(ModelError, match="its inputs reach 8192"):
         IntegerAnalysis(PIXELS, [AnalysisLayer(wide, 1), *layers[1:]], torch.ones(19))
-    last = replace(layers[-1], tiles=layers[0].tiles)
-    with pytest.raises(ModelError, match="cannot be computed in large tiles: it is the last one"):
-        IntegerAnalysis(PIXELS, [*layers[:-1], last], torch.ones(19))
+    halving = replace(layers[3], tiles=layers[0].tiles)
+    with pytest.raises(ModelError, match="cannot be computed in large tiles: it halves the sides"):
+        IntegerAnalysis(PIXELS, [*layers[:3], halving, *layers[4:]], torch.ones(19))
     with pytest.raises(ModelError, match=r"must have a weight \(O, 48, 3, 3\)"):
         IntegerAnalysis(PIXELS, layers[1:], torch.ones(19))
 
