@@ -10,6 +10,9 @@ namespace {
 constexpr int32_t kOne = 1 << (32 - kWeightBits);  // multiplier of sums that are not negative
 constexpr int64_t kLeastTiled = 1 << 11;           // inputs that the tiled form must take to be chosen
 constexpr int64_t kLeast = 1 << 8;                 // inputs that a layer must take
+constexpr size_t kTaps = 9;                        // of a layer in tiles
+constexpr int32_t kMostTiled = (1 << 13) - 1;      // of whose inputs four are summed
+constexpr int64_t kMostTiledSum = (INT64_C(1) << 29) - 1;  // of the products; four times that, and the bias comes later
 
 // Inputs lie between -high / kRatio and high behind a leaky ReLU, whose small side the limits need not cover, else
 // between -high and high.
@@ -44,14 +47,13 @@ struct Plan {
   int32_t low() const { return static_cast<int32_t>(leaky ? -high / kRatio : -high); }
 };
 
-// The tiled form needs four times the room of the products' sums; the bias is added later.
 Plan plan_of(const LayerWeights& layer, bool leaky) {
   int64_t bias = 0, largest = 0;
   for (int64_t b : layer.bias) bias = std::max(bias, std::abs(b));
   for (int32_t w : layer.weight) largest = std::max(largest, std::abs(int64_t{w}));
   if (largest > INT16_MAX || bias > INT32_MAX / 2) return {false, leaky, 0};
   const int64_t sum = largest_sum(layer, leaky);
-  const int64_t tiled = std::min<int64_t>((1 << 13) - 1, kRatio * ((INT64_C(1) << 29) - 1) / sum);
+  const int64_t tiled = std::min<int64_t>(kMostTiled, kRatio * kMostTiledSum / sum);
   if (tiled >= kLeastTiled && integers::Layer::may_be_tiled(layer.shape, layer.weight.data())) {
     return {true, leaky, tiled};
   }
@@ -94,9 +96,69 @@ std::optional<SmallLayers> small_layers(const std::vector<LayerWeights>& layers,
   return small;
 }
 
+ChannelRoom::ChannelRoom(const LayerWeights& layer) {
+  for (size_t first = 0; first < layer.weight.size(); first += kTaps) {  // tiled layers are not transposed
+    int32_t positive = 0, negative = 0;
+    for (size_t tap = 0; tap < kTaps; ++tap) {
+      positive += std::max(layer.weight[first + tap], 0);
+      negative -= std::min(layer.weight[first + tap], 0);
+    }
+    positive_.push_back(positive);
+    negative_.push_back(negative);
+  }
+}
+
+bool ChannelRoom::holds(const std::vector<int16_t>& smallest, const std::vector<int16_t>& largest) const {
+  const size_t inputs = largest.size();
+  for (size_t first = 0; first < positive_.size(); first += inputs) {
+    int64_t above = 0, below = 0;
+    for (size_t input = 0; input < inputs; ++input) {
+      const int64_t most = largest[input], least = -smallest[input];
+      const int64_t positive = positive_[first + input], negative = negative_[first + input];
+      above += most * positive + least * negative;
+      below += most * negative + least * positive;
+    }
+    if (std::max(above, below) > kMostTiledSum) return false;
+  }
+  return true;
+}
+
 std::optional<SmallNetwork> SmallNetwork::make(const std::vector<LayerWeights>& layers) {
   std::optional<SmallLayers> small = small_layers(layers, 0);
-  return small ? std::optional(SmallNetwork(std::move(*small))) : std::nullopt;
+  if (!small) return std::nullopt;
+  SmallNetwork made(std::move(*small));
+  made.watched_.resize(layers.size());
+  for (size_t i = 0; i + 1 < layers.size(); ++i) {
+    if (!made.small_.layers[i + 1].tiled()) continue;
+    integers::Follow& follow = made.small_.layers[i].follow;
+    made.watched_[i].emplace(Watched{follow.low, follow.high, ChannelRoom(layers[i + 1])});
+    const int64_t ratio = -follow.high / follow.low;
+    follow.high = kMostTiled;
+    follow.low = static_cast<int32_t>(-kMostTiled / ratio);
+  }
+  return made;
+}
+
+bool SmallNetwork::see(size_t layer, const int16_t* row, int64_t count, Reached& reached) const {
+  if (!watched_[layer]) return integers::inside_limits(small_.layers[layer], row, count);
+  const Watched& watched = *watched_[layer];
+  const int64_t channels = small_.layers[layer].channels, pitch = round_up(channels, integers::kPad);
+  const Reached before = reached;
+  reached.smallest.resize(static_cast<size_t>(channels));
+  reached.largest.resize(static_cast<size_t>(channels));
+  for (const int16_t* end = row + count; row < end; row += pitch) {
+    for (size_t channel = 0; channel < reached.largest.size(); ++channel) {
+      reached.smallest[channel] = std::min(reached.smallest[channel], row[channel]);
+      reached.largest[channel] = std::max(reached.largest[channel], row[channel]);
+    }
+  }
+  const int16_t smallest = *std::min_element(reached.smallest.begin(), reached.smallest.end());
+  const int16_t largest = *std::max_element(reached.largest.begin(), reached.largest.end());
+  if (watched.low < smallest && largest < watched.high) return true;
+  const integers::Follow& follow = small_.layers[layer].follow;
+  if (smallest <= follow.low || follow.high <= largest) return false;
+  const bool known = before.smallest == reached.smallest && before.largest == reached.largest;
+  return known || watched.room.holds(reached.smallest, reached.largest);
 }
 
 // A row of integers; false if one is none, or too large.

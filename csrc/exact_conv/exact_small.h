@@ -1,8 +1,9 @@
 // Exact networks whose activations stay small, as those of pictures do: in 16 bits, by the kernels of integer_conv.
 //
 // A layer takes inputs up to a limit that follows from its weights, so that no sum overflows; an activation that
-// reaches it ends the attempt. Results are those of the definition: halves round up, and a division by 2^10 after a
-// product with slope / 2^10 is one by 2^32 after a product with slope 2^12.
+// reaches it ends the attempt, but in a network of its own in tiles only if what each channel has reached does not rule
+// out an overflow either. Results are those of the definition: halves round up, and a division by 2^10 after a product
+// with slope / 2^10 is one by 2^32 after a product with slope 2^12.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +29,22 @@ struct SmallLayers {
 // large, or 0: they have 32 bits.
 std::optional<SmallLayers> small_layers(const std::vector<LayerWeights>& layers, int32_t limit);
 
+// The inputs of a layer in tiles that leave its sums enough room, channel by channel.
+class ChannelRoom {
+ public:
+  explicit ChannelRoom(const LayerWeights& layer);
+  // Whether inputs between these leave it.
+  bool holds(const std::vector<int16_t>& smallest, const std::vector<int16_t>& largest) const;
+
+ private:
+  std::vector<int32_t> positive_, negative_;  // [output][input], sums of such weights over the taps
+};
+
+// What the results of a layer have reached so far, by channel.
+struct Reached {
+  std::vector<int16_t> smallest, largest;
+};
+
 class SmallNetwork {
  public:
   static std::optional<SmallNetwork> make(const std::vector<LayerWeights>& layers);
@@ -44,10 +61,19 @@ class SmallNetwork {
                 Write&& write) const;
 
  private:
+  // Inputs of a layer, and if they lie outside of `low` to `high`, what they must leave.
+  struct Watched {
+    int32_t low, high;
+    ChannelRoom room;
+  };
+
   explicit SmallNetwork(SmallLayers layers) : small_(std::move(layers)) {}
+  // A row of a layer's results; false if they are too large.
+  bool see(size_t layer, const int16_t* row, int64_t count, Reached& reached) const;
   bool read_row(const double* values, Size input, int64_t row, int64_t columns, int16_t* out, int64_t pitch) const;
 
   SmallLayers small_;
+  std::vector<std::optional<Watched>> watched_;  // results of each layer that the next one takes in tiles
 };
 
 constexpr int64_t kPixels = 24;  // inputs at a time, for each thread
@@ -58,11 +84,10 @@ bool SmallNetwork::run_rows(const double* values, Size input, const std::vector<
   const int64_t columns = sizes.front().width;
   const int64_t band = (kPixels + columns - 1) / columns * std::min(threads, 8);
   integers::Pipeline pipeline(small_.layers, integers::kernels_of(variant), sizes, band, threads);
+  std::vector<Reached> reached(small_.layers.size());
   return pipeline.run<int32_t>(
       [&](int64_t row, int16_t* to, int64_t pitch) { return read_row(values, input, row, columns, to, pitch); }, write,
-      [&](size_t layer, int64_t, int16_t* made, int64_t count) {
-        return integers::inside_limits(small_.layers[layer], made, count);
-      });
+      [&](size_t layer, int64_t, int16_t* made, int64_t count) { return see(layer, made, count, reached[layer]); });
 }
 
 }  // namespace pylatent::exact

@@ -11,6 +11,7 @@ from pylatent import _native, zoo
 from pylatent.codecs import _exact_native
 from pylatent.codecs._context_native import NativeContext, NativeParameters
 from pylatent.codecs.context_hyperprior import ContextHyperprior
+from pylatent.codecs.exact import ExactNetwork
 from pylatent.entropy.gaussian import default_scales
 
 VARIANTS = [] if _native.why_not_native() is not None else _exact_native.variants()
@@ -71,6 +72,26 @@ def test_large_activations_take_the_definition(codec, level, factor, monkeypatch
     latents.levels[level][1].mul_(factor)
     expected = of_the_definition(monkeypatch, lambda: codec.as_coded(latents))
     assert same(codec.as_coded(latents), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("reached", "taken"), [(3000, True), (7000, True), (9000, False)])
+def test_one_large_channel_leaves_the_others_room(reached, taken):
+    """Behind 3,677 the sums of h_s's last layer could overflow if every channel reached it; 8,191 is the tiles' own."""
+    codec = zoo.load("default-2")
+    networks = codec._ready().networks
+    before = ExactNetwork(networks["h_s"].layers[:-1])
+    z = torch.zeros(1, codec.N, 3, 2, dtype=torch.float64)
+    z[0, 7, 1, 1] = 5000
+    for _ in range(3):  # biases are no part of what grows
+        z = (z * (reached / float(before(z).max()))).round()
+    assert abs(float(before(z).max()) / reached - 1) < 0.1
+    context = NativeContext(networks, codec._grid, codec.coded[0], len(default_scales()))
+    made = context.begin(z, codec.steps[-2:], (codec.M, 12, 8))
+    assert (made is not None) == taken
+    if made is not None:
+        rest = networks["h_s"].reference(z)[:, 2 * codec.coded[0] :]
+        assert torch.equal(made.rest.mean.view_as(rest), rest.float())
 
 
 @torch.no_grad()
