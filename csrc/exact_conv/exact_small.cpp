@@ -7,11 +7,11 @@
 namespace pylatent::exact {
 namespace {
 
-constexpr int32_t kOne = 1 << (32 - kWeightBits);  // multiplier of sums that are not negative
-constexpr int64_t kLeastTiled = 1 << 11;           // inputs that the tiled form must take to be chosen
-constexpr int64_t kLeast = 1 << 8;                 // inputs that a layer must take
-constexpr size_t kTaps = 9;                        // of a layer in tiles
-constexpr int32_t kMostTiled = (1 << 13) - 1;      // of whose inputs four are summed
+constexpr int32_t kOne = 1 << (32 - kWeightBits);          // multiplier of sums that are not negative
+constexpr int64_t kLeastTiled = 1 << 11;                   // inputs that the tiled form must take to be chosen
+constexpr int64_t kLeast = 1 << 8;                         // inputs that a layer must take
+constexpr size_t kTaps = 9;                                // of a layer in tiles
+constexpr int32_t kMostTiled = (1 << 13) - 1;              // of whose inputs four are summed
 constexpr int64_t kMostTiledSum = (INT64_C(1) << 29) - 1;  // of the products; four times that, and the bias comes later
 
 // Inputs lie between -high / kRatio and high behind a leaky ReLU, whose small side the limits need not cover, else
