@@ -105,7 +105,8 @@ def _check(
     dilation: Pair,
 ) -> None:
     tensors = {"input": input, "offset": offset, "weight": weight}
-    tensors |= {name: t for name, t in (("bias", bias), ("mask", mask)) if t is not None}
+    # torch 2.4 compiles no `|=`.
+    tensors.update({name: t for name, t in (("bias", bias), ("mask", mask)) if t is not None})
     for name, tensor in tensors.items():
         check_dtype(name, tensor, _DTYPES)
         check_same_device(name, tensor, "input", input)
