@@ -6,6 +6,8 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
 
 from pylatent._version import __version__
 
@@ -14,7 +16,7 @@ def version_line() -> str:
     """Version and native state in one line, for `pylatent --version`; whether the module loads, `config` says."""
     native = not is_pure() and find_spec("pylatent._C") is not None
     kind = "native" if native else "pure Python (`pylatent config` says why)"
-    return f"pylatent {__version__} ({kind}; torch {_installed('torch')})"
+    return f"pylatent {__version__} ({kind}; torch {_torch()})"
 
 
 def versions() -> dict[str, str]:
@@ -22,7 +24,7 @@ def versions() -> dict[str, str]:
     return {
         "pylatent": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "torch": _installed("torch"),
+        "torch": _torch(),
         "numpy": _installed("numpy"),
     }
 
@@ -42,3 +44,11 @@ def _installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "is not installed"
+
+
+def _torch() -> str:
+    """With its build ("+cu132"), which the metadata of wheels on PyPI leave out."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return "is not installed"
+    return str(run_path(str(Path(spec.origin).with_name("version.py")))["__version__"])
