@@ -61,10 +61,20 @@ def read_lambdas(path: Path) -> tuple[float, ...]:
         raise ModelError(f"{path} has metadata that cannot be read: {error}") from error
 
 
+def why_not_pickles() -> str | None:
+    """The reason why PyTorch's format is refused, or None: `weights_only` of torch before 2.10 let code through."""
+    if torch.__version__ >= "2.10":  # a TorchVersion, which compares numbers
+        return None
+    return (
+        f"files of PyTorch's format are read by torch 2.10 or newer, since older ones can be made to run code in them, "
+        f"and this is {torch.__version__}; update torch, or use a {SUFFIX} file of the same tensors"
+    )
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Tensors of a published checkpoint: safetensors, or PyTorch's format with code refused.
 
-    Raises ModelError if torch is older than 2.10 and the file is a pickle: its `weights_only` had holes.
+    Raises ModelError if it is none, or one of PyTorch's format while `why_not_pickles` gives a reason.
     """
     if path.suffix == SUFFIX:
         try:
@@ -72,10 +82,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path} cannot be read as a checkpoint: {error}") from error
-    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (2, 10):
-        raise ModelError(
-            f"{path} is a PyTorch checkpoint; reading one safely needs torch 2.10, this is {torch.__version__}"
-        )
+    if path.exists() and (reason := why_not_pickles()) is not None:
+        raise ModelError(f"{path} cannot be read as a checkpoint: {reason}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds; every one means that the file is not usable

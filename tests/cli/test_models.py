@@ -35,26 +35,26 @@ def test_add_and_list(tmp_path, capsys):
 
 
 def test_import_twice_and_remove(tmp_path, capsys):
-    import torch
+    from safetensors.torch import save_file
     from small_codec import make_codec
 
     from pylatent.codecs import ScaleHyperprior
 
-    torch.save(make_codec(ScaleHyperprior, gains=0).state_dict(), "c.pth")
-    assert run("import", "c.pth", "old-1") == 0
+    save_file(make_codec(ScaleHyperprior, gains=0).state_dict(), "c.safetensors")
+    assert run("import", "c.safetensors", "old-1") == 0
     assert capsys.readouterr().out.startswith("imported old-1: ")
     file = tmp_path / "home" / "old-1.safetensors"
     written = file.stat().st_mtime_ns
-    assert run("import", "c.pth", "old-1") == 0
+    assert run("import", "c.safetensors", "old-1") == 0
     assert capsys.readouterr().out.startswith("old-1 is installed already: ")
     assert file.stat().st_mtime_ns == written
-    torch.save(make_codec(ScaleHyperprior, gains=0, seed=1).state_dict(), "d.pth")
-    assert run("import", "d.pth", "old-1") == 1
+    save_file(make_codec(ScaleHyperprior, gains=0, seed=1).state_dict(), "d.safetensors")
+    assert run("import", "d.safetensors", "old-1") == 1
     assert "choose another name, or run `pylatent models remove old-1` first" in capsys.readouterr().err
     assert run("remove", "old-1") == 0
     assert capsys.readouterr().out == f"removed old-1: {file}\n"
     assert not file.exists()
-    assert run("import", "d.pth", "old-1") == 0
+    assert run("import", "d.safetensors", "old-1") == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from published_tcm import published_shapes, published_state_dict
+from safetensors.torch import save_file
 from small_codec import picture
 
 from pylatent import zoo
@@ -71,8 +72,8 @@ def test_a_published_state_dict_gives_the_same_codec(tmp_path, monkeypatch):
     loaded.update()
     assert loaded.config == codec.config
     assert loaded.fingerprint() == codec.fingerprint()
-    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "checkpoint.pth.tar")
-    info = zoo.import_checkpoint(tmp_path / "checkpoint.pth.tar", "tcm-small-1", lambdas=[0.05])
+    save_file(state, tmp_path / "checkpoint.safetensors")
+    info = zoo.import_checkpoint(tmp_path / "checkpoint.safetensors", "tcm-small-1", lambdas=[0.05])
     assert info.header.architecture == "TCM"
     stored = zoo.load("tcm-small-1")
     assert stored.lambdas == (0.05,)

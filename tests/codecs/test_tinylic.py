@@ -3,6 +3,7 @@
 import pytest
 import torch
 from published_tinylic import context, published_shapes, widths_of, with_buffers
+from safetensors.torch import save_file
 from small_codec import picture
 
 from pylatent import zoo
@@ -149,8 +150,8 @@ def test_what_is_refused():
 def test_a_checkpoint_is_imported(tmp_path, monkeypatch):
     monkeypatch.setenv("PYLATENT_HOME", str(tmp_path))
     state = with_buffers(published_state(3), M)
-    torch.save({"state_dict": state}, tmp_path / "checkpoint.pth.tar")
-    info = zoo.import_checkpoint(tmp_path / "checkpoint.pth.tar", "tinylic-1")
+    save_file(state, tmp_path / "checkpoint.safetensors")
+    info = zoo.import_checkpoint(tmp_path / "checkpoint.safetensors", "tinylic-1")
     assert info.header.architecture == "TinyLIC"
     codec = zoo.load("tinylic-1")
     stream = codec.compress(picture(40, 30), 1.5)[0]

@@ -6,9 +6,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_codec import make_codec, make_residual, picture
+from torch.torch_version import TorchVersion
 
 from pylatent import ModelError, zoo
 from pylatent.codecs import MeanScaleHyperprior, ScaleHyperprior
+from pylatent.zoo.checkpoints import why_not_pickles
+
+pickles = pytest.mark.skipif(why_not_pickles() is not None, reason=str(why_not_pickles()))
 
 
 @pytest.fixture
@@ -107,7 +111,7 @@ def test_names_that_are_aliases_cannot_be_taken(home, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", [MeanScaleHyperprior, ScaleHyperprior])
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("suffix", [pytest.param(".pth", marks=pickles), ".safetensors"])
 def test_importing_a_checkpoint(home, tmp_path, architecture, suffix):
     codec = make_codec(architecture, gains=0)
     state = {f"module.{name}": value for name, value in codec.state_dict().items()}
@@ -130,10 +134,10 @@ def test_importing_a_residual_hyperprior(home, tmp_path):
     codec = make_residual()
     state = {name: value.half() for name, value in codec.state_dict().items()}
     save_file(state, tmp_path / "a.safetensors", {"lambdas": "0.001 0.01 0.1"})
-    torch.save(state, tmp_path / "b.pth")
-    for path, lambdas in (("a.safetensors", None), ("a.safetensors", [0.1, 0.2, 0.4]), ("b.pth", [0.1, 0.2, 0.4])):
-        name = f"{path[0]}-{len(lambdas or ())}"
-        info = zoo.import_checkpoint(tmp_path / path, name, lambdas=lambdas)
+    save_file(state, tmp_path / "b.safetensors")
+    for stem, lambdas in (("a", None), ("a", [0.1, 0.2, 0.4]), ("b", [0.1, 0.2, 0.4])):
+        name = f"{stem}-{len(lambdas or ())}"
+        info = zoo.import_checkpoint(tmp_path / f"{stem}.safetensors", name, lambdas=lambdas)
         loaded = zoo.load(name)
         assert loaded.lambdas == (tuple(lambdas) if lambdas else codec.lambdas)
         assert info.header.architecture == "ResidualHyperprior"
@@ -142,7 +146,7 @@ def test_importing_a_residual_hyperprior(home, tmp_path):
             loaded.decompress(loaded.compress(x, 3)), codec.decompress(codec.compress(x, 3)), rtol=0, atol=0.1
         )
     with pytest.raises(ModelError, match="gains for 3 qualities, but 0 lambdas"):
-        zoo.import_checkpoint(tmp_path / "b.pth", "c-1")
+        zoo.import_checkpoint(tmp_path / "b.safetensors", "c-1")
     with pytest.raises(ModelError, match="3 qualities, but 2 lambdas"):
         zoo.import_checkpoint(tmp_path / "a.safetensors", "c-1", lambdas=[1, 2])
 
@@ -165,11 +169,12 @@ def test_old_names_of_the_entropy_bottleneck(home, tmp_path):
         for new, short in (("matrices.", "_matrix"), ("biases.", "_bias"), ("factors.", "_factor")):
             name = name.replace(f"entropy_bottleneck.{new}", f"entropy_bottleneck.{short}")
         old[name] = value
-    torch.save(old, tmp_path / "old.pth")
-    zoo.import_checkpoint(tmp_path / "old.pth", "old-1")
+    save_file(old, tmp_path / "old.safetensors")
+    zoo.import_checkpoint(tmp_path / "old.safetensors", "old-1")
     assert zoo.load("old-1").coding_state().keys() == codec.coding_state().keys()
 
 
+@pickles
 def test_pickles_that_hold_code_are_refused(home, tmp_path):
     torch.save({"state_dict": print}, tmp_path / "evil.pth")
     with pytest.raises(ModelError, match="cannot be read as a checkpoint"):
@@ -180,6 +185,15 @@ def test_pickles_that_hold_code_are_refused(home, tmp_path):
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="not a hyperprior"):
         zoo.import_checkpoint(tmp_path / "other.pth", "other-1")
+
+
+def test_pickles_need_a_torch_that_reads_them_safely(home, tmp_path, monkeypatch):
+    torch.save(make_codec(gains=0).state_dict(), tmp_path / "a.pth")
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1+cpu"))
+    with pytest.raises(ModelError, match=r"a.pth cannot be .* torch 2.10 .* this is 2.9.1\+cpu; .* .safetensors file"):
+        zoo.import_checkpoint(tmp_path / "a.pth", "a-1")
+    with pytest.raises(ModelError, match="none.pth cannot be read as a checkpoint: No such file"):
+        zoo.import_checkpoint(tmp_path / "none.pth", "none-1")
 
 
 def test_shared_codecs_are_one_until_the_file_changes(home, tmp_path):
