@@ -29,4 +29,4 @@ def small_networks(folder):
     for net, name in (("vgg", "vgg16"), ("alex", "alexnet")):
         features, heads = weights(net)
         save_file(features, folder / f"{name}.safetensors")
-        torch.save(heads, folder / f"{net}.pth")
+        save_file(heads, folder / f"{net}.safetensors")

@@ -93,8 +93,8 @@ class LPIPS(nn.Module):
     def load(cls, net: Network = "vgg", folder: str | os.PathLike[str] | None = None) -> LPIPS:
         """The published metric. net: "vgg" or "alex".
 
-        folder: holds `vgg.pth` or `alex.pth` (the heads, version 0.1) and one file `vgg16*` or `alexnet*`, as .pth or
-        .safetensors, with torchvision's names; if None, the environment variable PYLATENT_LPIPS names it; without it,
+        folder: holds `vgg` or `alex` (the heads, version 0.1) and one file `vgg16*` or `alexnet*` with torchvision's
+        names, each as .pth or .safetensors; if None, the environment variable PYLATENT_LPIPS names it; without it,
         the packages lpips and torchvision give them, which downloads the features once. Raises ModelError if there is
         nothing to take, or no such folder.
         """
@@ -106,8 +106,8 @@ class LPIPS(nn.Module):
         if missing:
             raise ModelError(
                 f"LPIPS needs the features of {layout.name} and linear heads: pip install 'pylatent[perceptual]' "
-                f"({' and '.join(missing)} cannot be found), or put {layout.name}.safetensors and {net}.pth into a "
-                f"folder and name it by {VARIABLE}"
+                f"({' and '.join(missing)} cannot be found), or put {layout.name} and {net}, each as .safetensors "
+                f"or .pth, into a folder and name it by {VARIABLE}"
             )
         return cls(net, _from_torchvision(layout.name), read_checkpoint(_heads_of_package(net)))
 
@@ -166,15 +166,21 @@ def _take(weights: Mapping[str, Tensor], name: str, shape: Sequence[int | None])
 
 def _from_folder(folder: Path, net: str, name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Features and heads."""
-    found = sorted(path for suffix in ("safetensors", "pth") for path in folder.glob(f"{name}*.{suffix}"))
-    heads = folder / f"{net}.pth"
-    if len(found) != 1 or not heads.is_file():
-        listed = ", ".join(path.name for path in found) or "none"
+    features, heads = _stored(folder, f"{name}*"), _stored(folder, net)
+    if len(features) != 1 or len(heads) != 1:
         raise ModelError(
-            f"{folder} must hold {net}.pth ({'there' if heads.is_file() else 'missing'}) and one {name}*.safetensors "
-            f"or {name}*.pth with torchvision's features ({listed})"
+            f"{folder} must hold, as .safetensors or .pth, one {net} with LPIPS's heads ({_listed(heads)}) and one "
+            f"{name}* with torchvision's features ({_listed(features)})"
         )
-    return read_checkpoint(found[0]), read_checkpoint(heads)
+    return read_checkpoint(features[0]), read_checkpoint(heads[0])
+
+
+def _stored(folder: Path, stem: str) -> list[Path]:
+    return sorted(path for suffix in ("safetensors", "pth") for path in folder.glob(f"{stem}.{suffix}"))
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths) or "none"
 
 
 def _heads_of_package(net: str) -> Path:

@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "lpips").mkdir()
     features, heads = weights("vgg")
     save_file(features, tmp_path / "lpips" / "vgg16.safetensors")
-    torch.save(heads, tmp_path / "lpips" / "vgg.pth")
+    save_file(heads, tmp_path / "lpips" / "vgg.safetensors")
     (tmp_path / "empty").mkdir()
     return tmp_path
 
@@ -86,7 +86,7 @@ def test_a_model_whose_pixels_are_integers_gets_a_receiver(folder, capsys):
     [
         (("--model", "./fixed.safetensors"), 2, "must be one of several qualities"),
         (("--model", "./base.safetensors"), 1, "pip install 'pylatent[perceptual]'"),
-        (("--model", "./base.safetensors", "--lpips", "empty"), 1, "empty must hold vgg.pth (missing) and one vgg16*"),
+        (("--model", "./base.safetensors", "--lpips", "empty"), 1, "empty must hold, as .safetensors or .pth, one vgg"),
         (("--model", "./base.safetensors", "--lpips", "lpips", "--rates", "1"), 2, "`rates` must be 2"),
         (("--model", "./base.safetensors", "--lpips", "lpips", "--crop", "320"), 1, "at least 320 pixels"),
         (("--model", "./missing.safetensors"), 1, "missing.safetensors"),

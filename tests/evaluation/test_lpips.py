@@ -14,6 +14,9 @@ from small_networks import ALEX, TAPPED, VGG, weights
 
 from pylatent.errors import ModelError
 from pylatent.evaluation.lpips import LPIPS
+from pylatent.zoo.checkpoints import why_not_pickles
+
+pickles = pytest.mark.skipif(why_not_pickles() is not None, reason=str(why_not_pickles()))
 
 
 def by_definition(net, features, heads, a, b):
@@ -99,19 +102,19 @@ def test_gradients_reach_the_pixels_alone_and_are_numbers_where_nothing_is_seen(
     assert not any(parameter.requires_grad for parameter in metric.parameters())
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize("suffix", ["safetensors", pytest.param("pth", marks=pickles)])
 def test_weights_from_a_folder(tmp_path, monkeypatch, suffix):
     features, heads = weights("alex")
     whole = features | {"classifier.1.weight": torch.zeros(2, 2)}  # as torchvision's checkpoints have
-    path = tmp_path / f"alexnet-owt.{suffix}"
-    save_file(whole, path) if suffix == "safetensors" else torch.save(whole, path)
-    torch.save(heads, tmp_path / "alex.pth")
+    save = save_file if suffix == "safetensors" else torch.save
+    save(whole, tmp_path / f"alexnet-owt.{suffix}")
+    save(heads, tmp_path / f"alex.{suffix}")
     a, b = picture(40, 40), picture(40, 40, seed=2)
     expected = LPIPS("alex", features, heads)(a, b)
     assert torch.equal(LPIPS.load("alex", tmp_path)(a, b), expected)
     monkeypatch.setenv("PYLATENT_LPIPS", str(tmp_path))
     assert torch.equal(LPIPS.load("alex")(a, b), expected)
-    with pytest.raises(ModelError, match=r"must hold vgg.pth \(missing\) and one vgg16\*.* \(none\)"):
+    with pytest.raises(ModelError, match=r"must hold.* one vgg with LPIPS's heads \(none\) and one vgg16\*.* \(none\)"):
         LPIPS.load("vgg")
 
 
@@ -130,11 +133,15 @@ def test_what_is_refused(tmp_path, monkeypatch):
         LPIPS("vgg", {key: value for key, value in features.items() if "28" not in key}, heads)
     with pytest.raises(ModelError, match=r"lin4.model.1.weight with shape \(1, 7, 1, 1\), got \(1, 4, 1, 1\)"):
         LPIPS("vgg", features, heads | {"lin4.model.1.weight": torch.ones(1, 4, 1, 1)})
-    torch.save({"lin0": print}, tmp_path / "vgg.pth")  # more than tensors
-    save_file(features, tmp_path / "vgg16.safetensors")
-    with pytest.raises(ModelError, match="holds more than tensors"):
-        LPIPS.load("vgg", tmp_path)
     monkeypatch.delenv("PYLATENT_LPIPS", raising=False)
     monkeypatch.setattr("pylatent.evaluation.lpips.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install 'pylatent.perceptual.'.*lpips and torchvision cannot be found"):
         LPIPS.load("vgg")
+
+
+@pickles
+def test_heads_that_are_more_than_tensors_are_refused(tmp_path):
+    torch.save({"lin0": print}, tmp_path / "vgg.pth")
+    save_file(weights("vgg")[0], tmp_path / "vgg16.safetensors")
+    with pytest.raises(ModelError, match="holds more than tensors"):
+        LPIPS.load("vgg", tmp_path)
