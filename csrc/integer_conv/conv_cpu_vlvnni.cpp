@@ -1,5 +1,5 @@
 #include "integer_conv/conv_lanes_avx2.h"
-#include "integer_conv/conv_large_tile.h"
+#include "integer_conv/conv_tile_kernels.h"
 
 namespace pylatent::integers {
 

@@ -10,7 +10,6 @@
 //   scale_h(x, c)             (x c + 2^14) >> 15, for c > -2^15
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "common/unroll.h"
@@ -79,126 +78,6 @@ void multiply_block(const Product& product) {
       return multiply<S, 3>(product);
     default:
       return multiply<S, 4>(product);
-  }
-}
-
-// B^T d, of a column or row of four.
-template <class S>
-void transform(const typename S::H (&d)[4], typename S::H (&v)[4]) {
-  v[0] = S::subtract_h(d[0], d[2]);
-  v[1] = S::add_h(d[1], d[2]);
-  v[2] = S::subtract_h(d[2], d[1]);
-  v[3] = S::subtract_h(d[1], d[3]);
-}
-
-template <class S>
-void spread(const Spread& job) {
-  using H = typename S::H;
-  for (int64_t channel = 0; channel < job.pitch; channel += S::short_width) {
-    const auto column = [&](int64_t number, H(&to)[4]) {
-      H d[4];
-      PYLATENT_UNROLL
-      for (int row = 0; row < 4; ++row) d[row] = S::load_h(job.rows[row] + number * job.pitch + channel);
-      transform<S>(d, to);
-    };
-    H columns[4][4];  // [column][position down]
-    column(0, columns[0]);
-    column(1, columns[1]);
-    int16_t* to = job.v + channel;
-    for (int64_t tile = 0; tile < job.tiles; ++tile, to += job.pitch) {
-      column(2 * tile + 2, columns[2]);
-      column(2 * tile + 3, columns[3]);
-      PYLATENT_UNROLL
-      for (int down = 0; down < 4; ++down) {
-        const H d[4] = {columns[0][down], columns[1][down], columns[2][down], columns[3][down]};
-        H v[4];
-        transform<S>(d, v);
-        PYLATENT_UNROLL
-        for (int across = 0; across < 4; ++across) S::store_h(to + (4 * down + across) * job.position, v[across]);
-      }
-      PYLATENT_UNROLL
-      for (int down = 0; down < 4; ++down) {
-        columns[0][down] = columns[2][down];
-        columns[1][down] = columns[3][down];
-      }
-    }
-  }
-}
-
-// What follows the sums, for one vector of outputs.
-template <class S>
-class Requantise {
- public:
-  Requantise(const Finish& job, int first)
-      : bias_(S::load(job.bias + first)),
-        multiplier_(S::load(job.multiplier + first)),
-        negative_(S::load(job.negative + first)),
-        low_(S::set_int(job.low)),
-        high_(S::set_int(job.high)),
-        job_(job),
-        place_(job.places[first / kUnit] + first % kUnit) {}
-
-  void operator()(typename S::I sum, int row, int64_t column) const {
-    put(S::add(sum, bias_), multiplier_, negative_, row, column);
-  }
-
-  // s: a sum with its bias.
-  void put(typename S::I s, typename S::I multiplier, typename S::I negative, int row, int64_t column) const {
-    typename S::I q = S::multiply_high(s, S::by_sign(s, negative, multiplier));
-    if (job_.skip != nullptr) {
-      q = S::add(q, S::load_short(job_.skip + row * job_.skip_row + column * job_.skip_column + place_));
-    }
-    q = S::max(S::min(q, high_), low_);
-    const int64_t at = row * job_.out_row + column * job_.out_column + place_;
-    if (job_.wide != nullptr) {
-      S::store(job_.wide + at, q);
-    } else {
-      S::store_short(job_.out + at, q);
-    }
-  }
-
- private:
-  typename S::I bias_, multiplier_, negative_, low_, high_;
-  const Finish job_;
-  int64_t place_;
-};
-
-template <class S>
-void finish_pixels(const Finish& job) {
-  const int64_t width = job.units * kUnit;
-  for (int first = 0; first < width; first += S::width) {
-    const Requantise<S> requantise(job, first);
-    for (int64_t pixel = 0; pixel < job.columns; ++pixel) {
-      requantise(S::load(job.sums + pixel * width + first), 0, pixel);
-    }
-  }
-}
-
-template <class S>
-void finish_tiles(const Finish& job) {
-  using I = typename S::I;
-  const int64_t width = job.units * kUnit;
-  for (int first = 0; first < width; first += S::width) {
-    const Requantise<S> requantise(job, first);
-    for (int64_t tile = 0; tile < job.tiles; ++tile) {
-      const int32_t* m = job.sums + tile * width + first;
-      I half[2][4];  // A^T M
-      PYLATENT_UNROLL
-      for (int across = 0; across < 4; ++across) {
-        const auto at = [&](int down) { return S::load(m + (4 * down + across) * job.position); };
-        const I middle = at(1), other = at(2);
-        half[0][across] = S::add(at(0), S::add(middle, other));
-        half[1][across] = S::subtract(S::subtract(middle, other), at(3));
-      }
-      const int columns = static_cast<int>(std::min<int64_t>(2, job.columns - 2 * tile));
-      for (int row = 0; row < job.rows; ++row) {
-        const I* h = half[row];
-        const I four[2] = {S::add(h[0], S::add(h[1], h[2])), S::subtract(S::subtract(h[1], h[2]), h[3])};
-        for (int column = 0; column < columns; ++column) {
-          requantise(S::template shift_right<2>(four[column]), row, 2 * tile + column);
-        }
-      }
-    }
   }
 }
 
