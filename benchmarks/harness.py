@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ _CALLS_IN_A_GRAPH = 10
 
 def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool = False) -> dict[str, float]:
     """Median seconds of each call over the rounds, in each of which every side makes three calls in a row, as when one
-    picture follows another: the median is of warm caches and recycled memory. One more round warms up.
+    picture follows another: the median is of warm caches and recycled memory. Rounds have random orders, so that no
+    side always finds what the same other one left. One more round warms up.
 
     Seconds of processor time, which other processes on the machine disturb less: for calls that run on one thread.
     With `wall`, seconds by the clock, for calls on several threads: these need a quiet machine.
@@ -31,8 +33,11 @@ def take_turns(calls: dict[str, Callable[[], Any]], rounds: int, *, wall: bool =
         raise ValueError(f"calls must run on one thread, torch has {torch.get_num_threads()}")
     now = time.perf_counter if wall else time.process_time
     times: dict[str, list[float]] = {name: [] for name in calls}
+    names, order = list(calls), Random(0)
     for turn in range(rounds + 1):
-        for name, call in calls.items():
+        order.shuffle(names)
+        for name in names:
+            call = calls[name]
             for _ in range(_CALLS_IN_A_TURN):
                 start = now()
                 call()

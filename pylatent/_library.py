@@ -42,7 +42,7 @@ def define(
     overload = getattr(torch.ops.pylatent, name).default
 
     def call(*args: Any) -> Any:
-        if not _is_watched(args):
+        if not is_watched(args):
             if args[0].is_cuda:
                 return cuda(*args)
             if args[0].is_cpu:
@@ -52,12 +52,9 @@ def define(
     return call
 
 
-_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)  # private: where it is missing, the slow way
-
-
-def _is_watched(args: tuple[Any, ...]) -> bool:
+def is_watched(args: tuple[Any, ...]) -> bool:
     """Whether a tracer, a mode or a kind of tensors must see the operator, so that the dispatcher has to be called."""
-    if torch.compiler.is_compiling() or _modes() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or _native.modes() or torch.jit.is_tracing():
         return True
     for value in args:
         kind = type(value)

@@ -68,17 +68,21 @@ def why_not_native(tensor: Tensor | None = None, dtypes: Sequence[torch.dtype] =
     return _reason if _emulator is None else None
 
 
-def on_cpu() -> bool:
-    """Whether CPU tensors go to the CPU kernels of the native core."""
-    return _C is not None and _emulator is None
-
-
 _transforms = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def is_transformed() -> bool:
     """Whether the code runs inside `torch.func`'s transforms, whose tensors have no memory of their own."""
     return not torch.compiler.is_compiling() and _transforms()
+
+
+modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)
+"""How many modes look at the dispatcher. A private name: where it is missing, there may be one."""
+
+
+def is_plain() -> bool:
+    """Whether CPU tensors go straight to the CPU kernels of the native core: nothing traces or transforms the code."""
+    return not (torch.compiler.is_dynamo_compiling() or modes() or _transforms()) and _C is not None and not _emulator
 
 
 def choose(backend: Backend, why_not: str | None) -> bool:

@@ -1,19 +1,29 @@
 """The products that the gated fusion chooses from on the CPU, and how it chooses."""
 
+import itertools
 import threading
 
 import pytest
 import torch
-from tolerances import assert_close
+from gated_fusion_bound import bounds
+from tolerances import assert_close, assert_within
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
 
 from pylatent import _native
 from pylatent._products import has_onednn
 from pylatent.ops import gated_fusion
-from pylatent.ops.gated_fusion import gated_fusion_reference
+from pylatent.ops.gated_fusion import cpu, gated_fusion_reference, small
 from pylatent.ops.gated_fusion import products as products
 
-pytestmark = pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core")
+pytestmark = [
+    pytest.mark.skipif(_native.why_not_native() is not None, reason="needs the native core"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
+NAMES = ("y", "s", "weight_y", "weight_s", "bias_y", "bias_s")
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 
@@ -115,13 +125,16 @@ def test_ties_go_to_the_first(monkeypatch):
 
 
 def test_nothing_is_tried(monkeypatch):
-    """With deterministic algorithms, on fake tensors, and while another thread is trying."""
+    """With deterministic algorithms, on fake tensors, while operators are counted or another thread is trying."""
     made, calls = sleepless(monkeypatch, {"first": 1.0, "second": 0.5})
     _, x, weight = operands("nchw")
     with monkeypatch.context() as deterministic:
         deterministic.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
         assert chosen(made, x, weight) == "first"
-    assert chosen(made, torch.nn.Parameter(x), weight) == "first"
+    with FakeTensorMode() as mode:
+        assert chosen(made, mode.from_tensor(x), weight) == "first"
+    with FlopCounterMode(display=False):
+        assert chosen(made, x, weight) == "first"
     lock = threading.Lock()
     lock.acquire()
     monkeypatch.setattr(products, "_trying", lock)
@@ -159,3 +172,87 @@ def test_small_tensors_without_gradients(layout, size, biased):
         out = gated_fusion(*inputs)
     assert_close(out, gated_fusion_reference(*(None if t is None else t.double() for t in inputs)))
     assert out.is_contiguous(memory_format=LAYOUTS[layout])
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["convolutions", "matrices"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_small_tensors_in_half_precision(monkeypatch, which, dtype):
+    """By either product, whichever a trial would find faster, in every layout."""
+    monkeypatch.setattr(cpu, "product_dtype", lambda dtype: dtype)
+    monkeypatch.setattr(products, "choose", lambda found, *_: found[which])
+    for batch, *layouts, biased in itertools.product((1, 3), LAYOUTS, LAYOUTS, (True, False)):
+        inputs = [operands(layout, batch, dtype=dtype)[i] for i, layout in enumerate(layouts)]
+        weight = operands("nchw", dtype=dtype)[2] / 5
+        inputs += [weight[:16], weight[8:, :, None, None], *(weight[:2, 8:] if biased else (None, None))]
+        mine = [None if t is None else t.detach().clone().requires_grad_() for t in inputs]
+        exact = [None if t is None else t.detach().double().requires_grad_() for t in inputs]
+        out, expected = gated_fusion(*mine), gated_fusion_reference(*exact)
+        assert type(out.grad_fn).__name__ != "_GatedFusionBackward"
+        with torch.no_grad():
+            alone = gated_fusion(*inputs)
+        assert all(result.is_contiguous(memory_format=LAYOUTS[layouts[0]]) for result in (out, alone))
+        out.sum().backward()
+        expected.sum().backward()
+        errors = bounds(exact, torch.ones_like(expected), dtype, fused=False)
+        case = f"batch {batch}, {layouts}, biases {biased}: "
+        for result in (alone, out):
+            assert_within(result, expected, errors[0], case + "the result")
+        for name, a, b, error in zip(NAMES, mine, exact, errors[1:], strict=True):
+            if a is not None:
+                assert_within(a.grad, b.grad, error, case + name)
+
+
+def test_small_tensors_seen_by_a_tracer():
+    """Which would miss what a native pass does in place."""
+    _, x, weight = operands("nchw")
+    with torch.no_grad():
+        traced = make_fx(lambda y: gated_fusion(y, 2 * y, weight, weight))(x)
+        assert_close(traced(3 * x), gated_fusion_reference(3 * x.double(), 6 * x.double(), *2 * [weight.double()]))
+
+
+def test_small_tensors_forward_mode():
+    _, x, weight = operands("nchw")
+    with forward_ad.dual_level():
+        out = gated_fusion(forward_ad.make_dual(x, torch.ones_like(x)), x, weight, weight)
+        tangent = forward_ad.unpack_dual(out).tangent
+    assert_close(tangent, gated_fusion_reference(torch.ones_like(x).double(), x.double(), *2 * [weight.double()]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_torch_calls_on_one_thread(layout):
+    """That its convolution chooses what is called in its place, for all that is small, and that nothing changes."""
+    if not small._is_slow_conv2d():
+        pytest.skip("this torch chooses another convolution")
+    _, x, weight = operands(layout, 15)
+    kernel = weight[:, :, None, None]
+    backend = torch._C._select_conv_backend(x, kernel, None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1)
+    assert backend == torch._C._ConvBackend.Slow2d
+    results = []
+    for convolution in (small._slow_conv2d, torch.conv2d):
+        inputs = [t.clone(memory_format=torch.preserve_format).requires_grad_() for t in (x, kernel, weight[0])]
+        out = convolution(*inputs)
+        results.append([out, *torch.autograd.grad(out.square().sum(), inputs)])
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.stride() == theirs.stride()
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_trials_of_small_tensors(layout, graded):
+    """Run as they are, they choose one of the two, and leave no gradient behind."""
+    _, x, weight = operands(layout, dtype=torch.bfloat16)
+    x.requires_grad_()
+    assert products.choose(small._TRIALS, (x,), weight, graded, layout == "nhwc") in small._TRIALS
+    assert len(products._chosen) == 1
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_product_of_matrices_does_not_broadcast(monkeypatch, layout):
+    monkeypatch.setattr(cpu, "product_dtype", lambda dtype: dtype)
+    monkeypatch.setattr(products, "choose", lambda found, *_: found[1])
+    _, x, weight = operands(layout, dtype=torch.bfloat16)
+    for bias, error in ((weight[0, :1], ValueError), (weight[0].float(), TypeError)):
+        with pytest.raises(error, match="`bias_s` must "):
+            gated_fusion(x, x, weight, weight, None, bias)

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from pylatent import _library, _native
 from pylatent._checks import check_dtype, check_rank, check_same_device, check_same_dtype, check_shape, check_tensor
-from pylatent.ops._autocast import autocast_dtype
-from pylatent.ops.gated_fusion import cpu, cuda, products
+from pylatent.ops._autocast import any_autocast, autocast_dtype
+from pylatent.ops.gated_fusion import cpu, cuda, products, small
 from pylatent.ops.gated_fusion.layout import (
     empty_output,
     in_layout,
@@ -84,51 +84,6 @@ def _why_not_native(y: Tensor) -> str | None:
     """Why the native kernels cannot compute this call, or None if they can."""
     on_cuda = y.is_cuda or _native.is_emulated()
     return _native.why_not_native(y, (cuda if on_cuda else cpu).DTYPES)
-
-
-# Elements of the result below which eager torch's four operators are as fast, on a Zen 4, in NCHW and channels-last.
-_LEAST_OF_HALF = (1 << 18, 1 << 19)
-_LEAST = {torch.float32: (3 << 17,) * 2, torch.float16: _LEAST_OF_HALF, torch.bfloat16: _LEAST_OF_HALF}
-
-
-def _small(
-    y: Tensor, s: Tensor, weight_y: Tensor, weight_s: Tensor, bias_y: Tensor | None, bias_s: Tensor | None
-) -> Tensor | None:
-    """Eager torch's operators, which autograd differentiates, for small tensors on a CPU that multiplies their dtype;
-    where autograd need not, the gate is one native pass. None for others, and for what does not fit together.
-
-    Next to products of some 100 µs the checks of all arguments take a tenth of the time, more where caches are cold:
-    here torch checks what its convolution is given, and what it lets through is looked at afterwards.
-    """
-    if torch.compiler.is_compiling() or not _native.on_cpu() or _native.is_transformed():
-        return None
-    try:
-        dtype = y.dtype
-        if not y.is_cpu or dtype not in _LEAST or cpu.product_dtype(dtype) != dtype:
-            return None
-        (batch, inputs, height, width), (_, scales, rows, columns) = y.shape, s.shape
-        outputs, last = weight_y.size(0), not y.is_contiguous()
-        elements = batch * outputs * height * width
-        if not 0 < elements < _LEAST[dtype][last] or rows != height or columns != width or inputs * scales == 0:
-            return None
-        if weight_y.dim() == 2:
-            weight_y = weight_y[:, :, None, None]
-        if weight_s.dim() == 2:
-            weight_s = weight_s[:, :, None, None]
-        v, u = torch.conv2d(s, weight_s, bias_s), torch.conv2d(y, weight_y, bias_y)
-    except (TypeError, ValueError, RuntimeError, AttributeError):
-        return None  # the checks name what is wrong
-    if not u.shape == v.shape == (batch, outputs, height, width):  # also kernels of another size
-        return None
-    if u.dtype != v.dtype or not (u.is_cpu and v.is_cpu):
-        return None
-    if u.requires_grad or v.requires_grad or type(u) is not Tensor or torch.jit.is_tracing():
-        out = torch.sigmoid(v) * u
-        return out if not last and out.is_contiguous() else in_layout(out, is_channels_last(y))
-    last = is_channels_last(y)
-    u, v = in_layout(u, last), in_layout(v, last)
-    cpu.gate(u, v)
-    return u
 
 
 # Results have the layout of y. The second is v, or empty, of shape (0,), unless it is to be saved.
@@ -244,8 +199,8 @@ def gated_fusion(
     TypeError and ValueError for arguments that do not fit each other, RuntimeError if "native" is asked for and not
     possible.
     """
-    if backend == "auto" and not torch.is_autocast_enabled("cpu"):
-        out = _small(y, s, weight_y, weight_s, bias_y, bias_s)
+    if backend == "auto" and not any_autocast():
+        out = small.fuse(y, s, weight_y, weight_s, bias_y, bias_s)
         if out is not None:
             return out
     for name, tensor in (("y", y), ("s", s), ("weight_y", weight_y), ("weight_s", weight_s)):
@@ -256,7 +211,9 @@ def gated_fusion(
     if (dtype := autocast_dtype(y)) is not None:
         y, s, weight_y, weight_s = (t.to(dtype) for t in (y, s, weight_y, weight_s))
         bias_y, bias_s = (None if b is None else b.to(dtype) for b in (bias_y, bias_s))
-        if backend == "auto" and (out := _small(y, s, weight_y, weight_s, bias_y, bias_s)) is not None:
+    if backend == "auto" and any_autocast():
+        out = small.fuse(y, s, weight_y, weight_s, bias_y, bias_s)
+        if out is not None:
             return out
     _check(y, s, weight_y, weight_s, bias_y, bias_s)
     if not _native.choose(backend, _why_not_native(y)):

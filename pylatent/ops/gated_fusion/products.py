@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pylatent import _library
 from pylatent._products import has_onednn, product
 from pylatent.ops.gated_fusion import layout as layout
 from pylatent.ops.gated_fusion.layout import empty_output, in_layout, pixel_rows
@@ -26,7 +27,7 @@ Gradients = tuple["Tensor | None", "Tensor | None"]
 
 _MARGIN = 0.95  # of the time of the first product: what another one must stay below
 _MOST_PIXELS = 4096  # to try products on
-_RUNS = 3
+_RUNS = 5
 
 _chosen: dict[tuple[object, ...], Product] = {}
 _trying = threading.Lock()
@@ -52,7 +53,7 @@ def gradients(grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool],
     one = channels_last or x.shape[0] == 1
     products: tuple[Product, ...] = (_convolution_gradients, library_gradients)
     if one and has_onednn(x.dtype):  # elsewhere library_gradients calls torch.mm
-        products = (*products, _matrix_gradients)
+        products = (*products, matrix_gradients)
     return choose(products, (grad, x), weight, needs, channels_last)(grad, x, weight, needs, channels_last)
 
 
@@ -67,9 +68,9 @@ def choose(
     chosen = _chosen.get(key)
     if chosen is None:
         # Two threads that tried at once would disturb each other, and a fork must not wait for a thread it lacks. The
-        # times of fake tensors say nothing.
+        # times of fake tensors say nothing, and what counts or records operators must not see the trials.
         deterministic = torch.are_deterministic_algorithms_enabled()
-        if deterministic or type(x) is not Tensor or not _trying.acquire(blocking=False):
+        if deterministic or _library.is_watched(inputs) or not _trying.acquire(blocking=False):
             return products[0]
         try:
             chosen = _chosen[key] = _fastest(products, inputs, weight, option, channels_last)
@@ -109,12 +110,12 @@ def library_gradients(
 ) -> Gradients:
     """By the products that torch.compile can trace."""
     if (channels_last or x.shape[0] == 1) and not (x.is_cpu and has_onednn(x.dtype)):
-        return _matrix_gradients(grad, x, weight, needs, channels_last)
+        return matrix_gradients(grad, x, weight, needs, channels_last)
     to_x = layout.convolve(grad, weight.flatten(1).t(), channels_last) if needs[0] else None
     return to_x, layout.weight_gradient(grad, x, channels_last).view(weight.shape) if needs[1] else None
 
 
-def _matrix_gradients(
+def matrix_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool], channels_last: bool
 ) -> Gradients:
     """By torch.mm, where all pixels lie in one matrix."""
