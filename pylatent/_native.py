@@ -55,11 +55,10 @@ def why_not_native(tensor: Tensor | None = None, dtypes: Sequence[torch.dtype] =
 
     With `tensor`, the reason why it cannot be used on that tensor, whose dtype must be one of `dtypes`.
     """
-    if tensor is not None and _emulator is None:
-        kind = tensor.device.type
-        if kind not in ("cpu", "cuda"):
-            return f"there are native kernels for cpu and cuda tensors, not for {kind}"
-        if _reason is None and kind == "cuda" and _cuda_reason is not None:
+    if tensor is not None and _emulator is None and not tensor.is_cpu:  # `device` takes 15 µs where caches are cold
+        if not tensor.is_cuda:
+            return f"there are native kernels for cpu and cuda tensors, not for {tensor.device.type}"
+        if _reason is None and _cuda_reason is not None:
             return _cuda_reason
     if tensor is not None and is_transformed():
         return "there are no native kernels for the tensors of vmap and torch.func's other transforms"

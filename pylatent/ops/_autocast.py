@@ -13,7 +13,7 @@ any_autocast = getattr(torch._C, "_is_any_autocast_enabled", lambda: True)
 
 def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     """The dtype that operators on this device run in now, if autocast is on there."""
-    if tensor.is_meta or not torch.is_autocast_enabled(tensor.device.type):
+    if not any_autocast() or tensor.is_meta or not torch.is_autocast_enabled(tensor.device.type):
         return None
     return torch.get_autocast_dtype(tensor.device.type)
 

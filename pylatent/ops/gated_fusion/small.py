@@ -61,18 +61,20 @@ def fuse(
         if kernel_s != [1, 1]:
             weight_s = _as_kernel(weight_s)
         v = multiply(s, weight_s, bias_s)
-        gate = torch.sigmoid(v) if v.requires_grad else None
+        graded = v.requires_grad
+        if graded:
+            v = torch.sigmoid(v)  # and the memory of its argument is free for u, as in eager torch
         u = multiply(y, weight_y, bias_y)
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return None  # the checks name what is wrong
-    if gate is None:
+    if not graded:
         if not (u.requires_grad or forward_ad._current_level >= 0 or _library.is_watched((u, v))):
             last = is_channels_last(y)
             u, v = in_layout(u, last), in_layout(v, last)
             cpu.gate(u, v)
             return u
-        gate = torch.sigmoid(v)
-    out = gate * u
+        v = torch.sigmoid(v)
+    out = v * u
     if outputs == inputs and out.stride() == y.stride():
         return out
     return in_layout(out, is_channels_last(y))
