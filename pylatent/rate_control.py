@@ -18,6 +18,7 @@ from pylatent.residual_control import reach_bpp, reach_psnr
 
 if TYPE_CHECKING:
     from pylatent.codecs.base import Codec
+    from pylatent.codecs.latents import Latents
     from pylatent.refine.plan import Plan
 
 _BPP_TOLERANCE = math.log(1.005)
@@ -49,6 +50,7 @@ def search_target(
     streams: dict[float, Bitstream] = {}
     measured: dict[float, float] = {}
     original = x[0].mul(255).round().byte().cpu()
+    latents_at = codec.analyses(x)
 
     def to_bytes(stream: Bitstream) -> bytes:
         return LatFile(codec.name, model_hash, stream).to_bytes()
@@ -58,10 +60,14 @@ def search_target(
         return 8 * len(to_bytes(whole)) / (x.shape[-2] * x.shape[-1])
 
     def measure(quality: float, plan: Plan | None = None) -> float:
-        streams[quality] = codec.compress(x, quality)[0] if plan is None else _beyond(plan, codec, x, quality)
+        if plan is not None:
+            streams[quality] = _beyond(plan, codec, x, quality)
         if target_psnr is not None:
-            measured[quality] = psnr(original, codec.decompress([streams[quality]])[0].cpu())
+            coded = codec.as_coded(latents_at(quality)) if plan is None else codec.decode([streams[quality]])
+            measured[quality] = psnr(original, codec.synthesize(coded)[0].cpu())
             return measured[quality]
+        if plan is None:
+            streams[quality] = codec.encode(latents_at(quality))[0]
         measured[quality] = bpp_of(streams[quality])
         return math.log(measured[quality])  # nearly linear in the quality
 
@@ -79,13 +85,14 @@ def search_target(
         streams.clear()
         measured.clear()
         chosen = find_near(lambda q: measure(q, plan), goal, chosen, slope, at_most=at_most, tolerance=2 * tolerance)
-    got, stream = measured[chosen], streams[chosen]
+    got = measured[chosen]
+    stream = streams[chosen] if chosen in streams else codec.encode(latents_at(chosen))[0]
     bases = []
     if codec.defines_pixels and (plan is not None or codec.qualities is None):
         if chosen >= (codec.qualities or (0, 0))[1] and got < (0.98 if at_most else 1) * wanted:
             bases = [stream]
     elif codec.defines_pixels:
-        bases = _below(codec, x, stream)
+        bases = _below(codec, latents_at, stream)
     if bases and target_psnr is not None:
         found = reach_psnr(bases, codec, original, wanted, bpp_of)
         return to_bytes(stream if got >= wanted and bpp_of(stream) <= found.bpp else found.stream)
@@ -104,7 +111,7 @@ def search_target(
     return to_bytes(stream)
 
 
-def _below(codec: Codec, x: torch.Tensor, stream: Bitstream) -> list[Bitstream]:
+def _below(codec: Codec, latents_at: Callable[[float | None], Latents], stream: Bitstream) -> list[Bitstream]:
     """Of a high quality streams of lower ones, which with a residual may be smaller at its PSNR; of a low one none."""
     assert codec.qualities is not None
     assert stream.quality is not None
@@ -112,7 +119,7 @@ def _below(codec: Codec, x: torch.Tensor, stream: Bitstream) -> list[Bitstream]:
     if stream.quality < low + _WORTH_A_RESIDUAL * (high - low):
         return []
     tried = (round((low + part * (high - low)) * QUALITY_STEPS) / QUALITY_STEPS for part in BASES)
-    return [codec.compress(x, quality)[0] for quality in tried if quality < stream.quality]
+    return [codec.encode(latents_at(quality))[0] for quality in tried if quality < stream.quality]
 
 
 def _beyond(plan: Plan, codec: Codec, x: torch.Tensor, quality: float) -> Bitstream:

@@ -8,7 +8,7 @@ What differs is in definition.py, the walk over the steps in walk.py, the bytes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -70,6 +70,29 @@ class Codec(Pretrained, CodecDefinition):
             if levels is None:
                 levels = self.analysis(pad(x.float(), self.alignment), chosen)
             return Latents(tuple(level.float() for level in levels), size, qualities)
+
+    @torch.no_grad()
+    def analyses(self, x: Tensor) -> Callable[[float | None], Latents]:
+        """Pixels (B, 3, H, W) -> a function from a quality to the latents that `compress` codes at it.
+
+        For several qualities: what does not depend on them is computed once, where the analysis is one of integers and
+        the quality a gain on its result. No gradients. Raises as `analyze`.
+        """
+        check_pixels(x)
+        check_float32(self)
+        size, pixels = (int(x.shape[2]), int(x.shape[3])), x[:, 0].numel()
+        with for_pixels(pixels), torch.autocast(x.device.type, enabled=False):
+            check_range("x", x)
+            levels_at = None if self.bf16 else self.integer_analyses(x.float())
+        if levels_at is None:
+            return lambda quality: self._analyzed(x, quality)
+
+        def latents_at(quality: float | None) -> Latents:
+            qualities = self._qualities(quality, x.shape[0])
+            with torch.no_grad(), for_pixels(pixels), torch.autocast(x.device.type, enabled=False):
+                return Latents(levels_at(self._quality_tensor(qualities, x.device)), size, qualities)
+
+        return latents_at
 
     def quantize(self, latents: Latents, rounding: Rounding, *, exact: bool = False) -> Rated:
         """Unquantised latents -> what `rounding` makes of them, and what it costs; differentiable.
@@ -167,10 +190,14 @@ class Codec(Pretrained, CodecDefinition):
     ) -> list[Bitstream]:
         """Pixels (B, 3, H, W) in [0, 1] -> one Bitstream per picture; `encode(analyze(x, integers=True))` whatever
         autocast is set, and with `bf16` without integers."""
-        check_float32(self)
+        return self.encode(self._analyzed(x, quality), threads=threads)
+
+    @torch.no_grad()
+    def _analyzed(self, x: Tensor, quality: float | Sequence[float] | None) -> Latents:
+        """The latents that `compress` codes."""
+        check_float32(self)  # before a strange dtype meets autocast
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            latents = self.analyze(x, quality, integers=True)
-        return self.encode(latents, threads=threads)
+            return self.analyze(x, quality, integers=True)
 
     @torch.no_grad()
     def decompress(

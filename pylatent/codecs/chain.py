@@ -10,7 +10,7 @@ quality on y (Cui et al. 2021, arXiv 2003.02012), undone before the synthesis, m
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pylatent.codecs.analysis_forms import PIXELS, AnalysisForms, Calibration
 from pylatent.codecs.base import Codec, pad
 from pylatent.codecs.integer import IntegerSynthesis
-from pylatent.codecs.integer_analysis import why_not_native
+from pylatent.codecs.integer_analysis import IntegerAnalysis, why_not_native
 from pylatent.codecs.integer_convert import convert, load_float_synthesis
 from pylatent.codecs.integer_ranges import calibrate
 from pylatent.codecs.latents import Parameters
@@ -210,13 +210,24 @@ class Chain(Codec):
     # The integer analysis.
 
     def integer_analysis(self, x: Tensor, quality: Tensor | None) -> tuple[Tensor, ...] | None:
-        if self._forms is None or why_not_native(x) is not None:
-            return None
-        form = self._forms.of(PIXELS, self.g_a, alignment=self.alignment)
+        form = self._form_of(x)
+        return None if form is None else self.levels_above(form(x, self._gains_of(x, quality)), integers=True)
+
+    def integer_analyses(self, x: Tensor) -> Callable[[Tensor | None], tuple[Tensor, ...]] | None:
+        form = self._form_of(x)
         if form is None:
             return None
-        gain = None if quality is None else self._gain(self.gain, quality).view(len(x), -1)
-        return self.levels_above(form(x, gain), integers=True)
+        y = form.results(x)
+        return lambda quality: self.levels_above(form.scaled(y, self._gains_of(x, quality)), integers=True)
+
+    def _form_of(self, x: Tensor) -> IntegerAnalysis | None:
+        """The integer form of g_a, None if there is none for these pixels."""
+        if self._forms is None or why_not_native(x) is not None:
+            return None
+        return self._forms.of(PIXELS, self.g_a, alignment=self.alignment)
+
+    def _gains_of(self, x: Tensor, quality: Tensor | None) -> Tensor | None:
+        return None if quality is None else self._gain(self.gain, quality).view(len(x), -1)
 
     def analysis_state(self) -> dict[str, Tensor]:
         return {} if self._forms is None else self._forms.state()

@@ -97,6 +97,10 @@ class CodecDefinition(nn.Module, ABC):
         """What `analysis` returns of pixels that need not be aligned, sooner and nearly; None where there is no way."""
         return None
 
+    def integer_analyses(self, x: Tensor) -> Callable[[Tensor | None], tuple[Tensor, ...]] | None:
+        """`integer_analysis` of the same pixels for any qualities, after what these share; None where there is none."""
+        return None
+
     @abstractmethod
     def synthesis(self, levels: Sequence[Tensor], quality: Tensor | None) -> Tensor:
         """All quantised levels and quality (B,) -> pixels (B, 3, H, W), aligned and not clamped."""

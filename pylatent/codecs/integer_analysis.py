@@ -85,9 +85,21 @@ class IntegerAnalysis:
     @torch.no_grad()
     def __call__(self, x: Tensor, gain: Tensor | None = None, variant: int = -1) -> Tensor:
         """Native: latents times `gain` (B, M), of x on the CPU. variant: a place in `_integer_native.variants()`."""
+        return self._run(x, self._scales(len(x), gain), variant)
+
+    @torch.no_grad()
+    def results(self, x: Tensor) -> Tensor:
+        """The integers that latents are made of, for `scaled`, as float32."""
+        return self._run(x, torch.ones(len(x), len(self.scale)), -1)
+
+    def scaled(self, results: Tensor, gain: Tensor | None) -> Tensor:
+        """`self(x, gain)` of `results(x)`."""
+        return results * self._scales(len(results), gain)[..., None, None]
+
+    def _run(self, x: Tensor, scales: Tensor, variant: int) -> Tensor:
         if self._packed is None:
             self._packed = _pack(self.inputs, self.layers)
-        x, scales = x.float().contiguous(), self._scales(len(x), gain)
+        x = x.float().contiguous()
         height, width = x.shape[2:]
         alignment = self.inputs.alignment
         results = torch.empty((len(x), *self._packed.result_shape(height, width, alignment)))
@@ -105,7 +117,7 @@ class IntegerAnalysis:
         values = before = F.pixel_unshuffle(torch.floor(x + 0.5).long() + given.low, given.block)
         for layer in self.layers:
             values, before = _apply(layer, values, before), values
-        return values.float() * self._scales(len(x), gain)[..., None, None]
+        return self.scaled(values.float(), gain)
 
     def _scales(self, batch: int, gain: Tensor | None) -> Tensor:
         return (self.scale.expand(batch, -1) if gain is None else self.scale * gain).contiguous()

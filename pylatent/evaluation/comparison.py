@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pylatent._receivers import Receiver
 from pylatent.codecs.base import Codec
+from pylatent.codecs.latents import Latents
 from pylatent.coding.container import LatFile
 from pylatent.evaluation.curves import Point
 from pylatent.evaluation.measure import file_point, round_trip, trip_point
@@ -51,8 +52,13 @@ class OtherModel:
 
     def compress(self, picture: Tensor, quality: float | None) -> bytes:
         """The .lat file of a (3, H, W) uint8 picture."""
-        (stream,) = self.codec.compress(picture.to(self.codec.device).float().div(255)[None], quality)
-        stream = completed(stream, self.codec, picture)
+        return self._file(picture, self._analyses(picture)(quality))
+
+    def _analyses(self, picture: Tensor) -> Callable[[float | None], Latents]:
+        return self.codec.analyses(picture.to(self.codec.device).float().div(255)[None])
+
+    def _file(self, picture: Tensor, latents: Latents) -> bytes:
+        stream = completed(self.codec.encode(latents)[0], self.codec, picture)
         return LatFile(self.name, self.codec.fingerprint()[:8], stream).to_bytes()
 
     def decompress(self, data: bytes) -> Tensor:
@@ -65,15 +71,15 @@ class OtherModel:
         if self.codec.qualities is None:
             return self.compress(picture, None), None
         low, high = (round(16 * end) for end in self.codec.qualities)
-        found = None
+        found, latents_at = None, self._analyses(picture)
         while low < high:
             middle = (low + high) // 2
-            data = self.compress(picture, middle / 16)
+            data = self._file(picture, latents_at(middle / 16))
             if len(data) >= nbytes:
                 high, found = middle, data
             else:
                 low = middle + 1
-        return found or self.compress(picture, low / 16), low / 16
+        return found or self._file(picture, latents_at(low / 16)), low / 16
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,24 @@ def test_nothing_of_the_calibration_pictures_is_clipped(codec):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("integers", [True, False])
+def test_the_analyses_of_several_qualities_are_those_of_each(codec, integers, monkeypatch):
+    if not integers:
+        monkeypatch.setattr(type(codec), "integer_analyses", lambda *_: None)
+        monkeypatch.setattr(type(codec), "integer_analysis", lambda *_: None)
+    x = picture(50, 70)
+    latents_at = codec.analyses(x)
+    for quality in (1.0, 1.5, 3.0, None):
+        made, expected = latents_at(quality), codec.analyze(x, quality, integers=True)
+        assert (made.size, made.quality) == (expected.size, expected.quality)
+        assert all(torch.equal(a, b) for a, b in zip(made.levels, expected.levels, strict=True))
+    with pytest.raises(ValueError, match="quality"):
+        latents_at(9.0)
+    with pytest.raises(ValueError, match="shape"):
+        codec.analyses(x[0])
+
+
+@torch.no_grad()
 @native
 def test_both_levels_come_from_integers(codec):
     x = picture(50, 70)
