@@ -41,8 +41,9 @@ def choose(wanted: Tensor, quantum: int, tables: Tensor, step: Step, context: Co
 
 def worth(wanted: Tensor, quantum: int, values: Tensor, step: Step, context: Context, nbytes: int) -> bool:
     """Whether what the values of a step, as `choose` found them, bring is worth so many bytes."""
-    some = values != 0
-    exact, values = context.of(step, wanted[step.colour, step.bands])[some].long(), values[some].long()
+    some, blocks = values.nonzero(as_tuple=True)
+    exact = wanted[step.colour, step.bands].flatten(1)[some, context.places(step)[blocks]].long()
+    values = values[some, blocks].long()
     brought = int((2 * exact * values - quantum * values.square()).sum())  # squared steps, times the quantum
     return brought > _LAMBDA * 8 * nbytes * quantum
 

@@ -29,6 +29,7 @@ class Context:
     def __init__(self, hat: Tensor, step: int) -> None:
         self.sizes, self.coded = torch.zeros_like(hat), torch.zeros_like(hat)
         self.shape = int(hat.shape[2]), int(hat.shape[3])
+        self._places: dict[bool, Tensor] = {}
         self.core = native.core()
         if self.core is not None:
             self.near, self.far = torch.empty_like(hat), torch.empty_like(hat)
@@ -48,8 +49,10 @@ class Context:
 
     def places(self, step: Step) -> Tensor:
         """Their numbers, row by row."""
-        rows, columns = (torch.arange(side) for side in self.shape)
-        return ((rows[:, None] + columns) % 2 == step.second).flatten().nonzero()[:, 0]
+        if step.second not in self._places:
+            rows, columns = (torch.arange(side) for side in self.shape)
+            self._places[step.second] = ((rows[:, None] + columns) % 2 == step.second).flatten().nonzero()[:, 0]
+        return self._places[step.second]
 
     def features(self, step: Step) -> Iterator[Tensor]:
         """Integers, each for all bands of the step and all blocks: (bands, h, w), or such that it expands to that."""
