@@ -7,11 +7,12 @@
 namespace pylatent::exact {
 namespace {
 
-constexpr int32_t kOne = 1 << (32 - kWeightBits);          // multiplier of sums that are not negative
-constexpr int64_t kLeastTiled = 1 << 11;                   // inputs that the tiled form must take to be chosen
-constexpr int64_t kLeast = 1 << 8;                         // inputs that a layer must take
-constexpr size_t kTaps = 9;                                // of a layer in tiles
-constexpr int32_t kMostTiled = (1 << 13) - 1;              // of whose inputs four are summed
+constexpr int32_t kOne = 1 << (32 - kWeightBits);  // multiplier of sums that are not negative
+constexpr int64_t kLeastTiled = 1 << 11;           // inputs that the tiled form must take to be chosen
+constexpr int64_t kLeast = 1 << 8;                 // inputs that a layer must take
+constexpr size_t kTaps = 9;                        // of a layer in tiles
+constexpr int kLittle = 1 << 8;                // how much farther a channel may reach before its room is asked for anew
+constexpr int32_t kMostTiled = (1 << 13) - 1;  // of whose inputs four are summed
 constexpr int64_t kMostTiledSum = (INT64_C(1) << 29) - 1;  // of the products; four times that, and the bias comes later
 
 // Inputs lie between -high / kRatio and high behind a leaky ReLU, whose small side the limits need not cover, else
@@ -108,12 +109,28 @@ ChannelRoom::ChannelRoom(const LayerWeights& layer) {
   }
 }
 
-bool ChannelRoom::holds(const std::vector<int16_t>& smallest, const std::vector<int16_t>& largest) const {
-  const size_t inputs = largest.size();
+bool Extent::within(const Extent& other) const {
+  if (other.largest.size() < largest.size()) return false;
+  for (size_t i = 0; i < largest.size(); ++i) {
+    if (smallest[i] < other.smallest[i] || largest[i] > other.largest[i]) return false;
+  }
+  return true;
+}
+
+Extent Extent::grown(int percent, int by) const {
+  Extent made = *this;
+  const auto grow = [&](int16_t value) { return std::min(std::abs(value) * (100 + percent) / 100 + by, INT16_MAX); };
+  for (int16_t& value : made.smallest) value = static_cast<int16_t>(-grow(value));
+  for (int16_t& value : made.largest) value = static_cast<int16_t>(grow(value));
+  return made;
+}
+
+bool ChannelRoom::holds(const Extent& extent) const {
+  const size_t inputs = extent.largest.size();
   for (size_t first = 0; first < positive_.size(); first += inputs) {
     int64_t above = 0, below = 0;
     for (size_t input = 0; input < inputs; ++input) {
-      const int64_t most = largest[input], least = -smallest[input];
+      const int64_t most = extent.largest[input], least = -extent.smallest[input];
       const int64_t positive = positive_[first + input], negative = negative_[first + input];
       above += most * positive + least * negative;
       below += most * negative + least * positive;
@@ -143,22 +160,25 @@ bool SmallNetwork::see(size_t layer, const int16_t* row, int64_t count, Reached&
   if (!watched_[layer]) return integers::inside_limits(small_.layers[layer], row, count);
   const Watched& watched = *watched_[layer];
   const int64_t channels = small_.layers[layer].channels, pitch = round_up(channels, integers::kPad);
-  const Reached before = reached;
-  reached.smallest.resize(static_cast<size_t>(channels));
-  reached.largest.resize(static_cast<size_t>(channels));
+  Extent& seen = reached.seen;
+  seen.smallest.resize(static_cast<size_t>(channels));
+  seen.largest.resize(static_cast<size_t>(channels));
   for (const int16_t* end = row + count; row < end; row += pitch) {
-    for (size_t channel = 0; channel < reached.largest.size(); ++channel) {
-      reached.smallest[channel] = std::min(reached.smallest[channel], row[channel]);
-      reached.largest[channel] = std::max(reached.largest[channel], row[channel]);
+    for (size_t channel = 0; channel < seen.largest.size(); ++channel) {
+      seen.smallest[channel] = std::min(seen.smallest[channel], row[channel]);
+      seen.largest[channel] = std::max(seen.largest[channel], row[channel]);
     }
   }
-  const int16_t smallest = *std::min_element(reached.smallest.begin(), reached.smallest.end());
-  const int16_t largest = *std::max_element(reached.largest.begin(), reached.largest.end());
+  const int16_t smallest = *std::min_element(seen.smallest.begin(), seen.smallest.end());
+  const int16_t largest = *std::max_element(seen.largest.begin(), seen.largest.end());
   if (watched.low < smallest && largest < watched.high) return true;
   const integers::Follow& follow = small_.layers[layer].follow;
   if (smallest <= follow.low || follow.high <= largest) return false;
-  const bool known = before.smallest == reached.smallest && before.largest == reached.largest;
-  return known || watched.room.holds(reached.smallest, reached.largest);
+  if (seen.within(reached.good)) return true;
+  reached.good = seen.grown(25, kLittle);  // not anew for each row that reaches a little farther
+  if (watched.room.holds(reached.good)) return true;
+  reached.good = seen;
+  return watched.room.holds(seen);
 }
 
 // A row of integers; false if one is none, or too large.

@@ -29,20 +29,28 @@ struct SmallLayers {
 // large, or 0: they have 32 bits.
 std::optional<SmallLayers> small_layers(const std::vector<LayerWeights>& layers, int32_t limit);
 
+// Of each channel, from 0 on both ways.
+struct Extent {
+  std::vector<int16_t> smallest, largest;
+
+  bool within(const Extent& other) const;
+  Extent grown(int percent, int by) const;  // up to 16 bits
+};
+
 // The inputs of a layer in tiles that leave its sums enough room, channel by channel.
 class ChannelRoom {
  public:
   explicit ChannelRoom(const LayerWeights& layer);
-  // Whether inputs between these leave it.
-  bool holds(const std::vector<int16_t>& smallest, const std::vector<int16_t>& largest) const;
+  // Whether inputs of this extent leave it.
+  bool holds(const Extent& extent) const;
 
  private:
   std::vector<int32_t> positive_, negative_;  // [output][input], sums of such weights over the taps
 };
 
-// What the results of a layer have reached so far, by channel.
+// What the results of a layer have reached so far, and what they may reach for all that is known.
 struct Reached {
-  std::vector<int16_t> smallest, largest;
+  Extent seen, good;
 };
 
 class SmallNetwork {
