@@ -28,6 +28,16 @@ void gated_fusion_forward(uintptr_t u, uintptr_t v, int work, uintptr_t bias_u, 
   gated_fusion::forward(job, threads);
 }
 
+// u = sigmoid(v) u for arrays of one dtype and layout, as rows of whole vectors where that is possible.
+void gated_fusion_gate(uintptr_t u, uintptr_t v, int dtype, int64_t count, int threads) {
+  const int64_t rows = count % 256 == 0 ? 16 : 1;
+  const gated_fusion::Forward job{pointer(u),      pointer(v),      nullptr,
+                                  nullptr,         pointer(u),      nullptr,
+                                  to_dtype(dtype), to_dtype(dtype), shape(rows, count / rows, 1, false)};
+  py::gil_scoped_release release;
+  gated_fusion::forward(job, threads);
+}
+
 void gated_fusion_backward(uintptr_t grad, uintptr_t out, uintptr_t gate, int dtype, uintptr_t grad_u, uintptr_t grad_v,
                            int work, uintptr_t sums, int64_t blocks, int64_t rows, int64_t columns, int64_t channels,
                            bool channels_last, int threads) {
@@ -43,6 +53,7 @@ void gated_fusion_backward(uintptr_t grad, uintptr_t out, uintptr_t gate, int dt
 
 void bind_gated_fusion(py::module_& m) {
   m.def("gated_fusion_forward", &gated_fusion_forward);
+  m.def("gated_fusion_gate", &gated_fusion_gate);
   m.def("gated_fusion_backward", &gated_fusion_backward);
 }
 

@@ -202,11 +202,12 @@ def test_small_tensors_in_half_precision(monkeypatch, which, dtype):
                 assert_within(a.grad, b.grad, error, case + name)
 
 
-def test_small_tensors_seen_by_a_tracer():
+@pytest.mark.parametrize("trace", [lambda f, x: make_fx(f)(x), torch.jit.trace], ids=["make_fx", "jit"])
+def test_small_tensors_seen_by_a_tracer(trace):
     """Which would miss what a native pass does in place."""
     _, x, weight = operands("nchw")
     with torch.no_grad():
-        traced = make_fx(lambda y: gated_fusion(y, 2 * y, weight, weight))(x)
+        traced = trace(lambda y: gated_fusion(y, 2 * y, weight, weight), x)
         assert_close(traced(3 * x), gated_fusion_reference(3 * x.double(), 6 * x.double(), *2 * [weight.double()]))
 
 

@@ -110,12 +110,8 @@ def backward(grad: Tensor, out: Tensor, gate: Tensor, sums: bool) -> tuple[Tenso
 
 def gate(u: Tensor, v: Tensor) -> None:
     """u becomes sigmoid(v) u, elementwise, for tensors of one layout and a dtype in which the CPU multiplies."""
-    count, code = u.numel(), _native.DTYPE_CODES[u.dtype]
-    rows = 16 if count % 256 == 0 else 1  # whole vectors, whatever a row of pixels has
-    _native.core().gated_fusion_forward(
-        u.data_ptr(), v.data_ptr(), code, 0, 0, u.data_ptr(), 0, code, rows, count // rows, 1, False,
-        _native.thread_count(),
-    )  # fmt: skip
+    code = _native.DTYPE_CODES[u.dtype]
+    _native.core().gated_fusion_gate(u.data_ptr(), v.data_ptr(), code, u.numel(), torch.get_num_threads())
 
 
 def _pointer(tensor: Tensor | None) -> int:

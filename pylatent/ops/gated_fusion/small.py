@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pylatent import _library, _native
+from pylatent import _native
 from pylatent.ops.gated_fusion import cpu, products
 from pylatent.ops.gated_fusion.layout import in_layout, is_channels_last
 
@@ -26,6 +26,8 @@ from pylatent.ops.gated_fusion.layout import in_layout, is_channels_last
 _LEAST, _LEAST_OF_HALF, _LEAST_OF_A_PICTURE = 3 << 17, 1 << 19, 1 << 18
 _ONE = (1, 1)
 
+# Private names, for what they save.
+_is_tracing = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)
 _thnn_conv2d: Any = getattr(torch._C._nn, "thnn_conv2d", None)
 
 
@@ -37,6 +39,8 @@ def fuse(
     if not _native.is_plain():
         return None
     try:
+        if not (y.is_cpu and s.is_cpu and weight_y.is_cpu and weight_s.is_cpu):
+            return None
         batch, inputs, height, width = y.shape
         outputs, _, *kernel_y = weight_y.shape
         channels, scales, *kernel_s = weight_s.shape
@@ -44,7 +48,7 @@ def fuse(
         multiply: Callable[..., Tensor] = torch.conv2d
         if channels != outputs or s.shape != (batch, scales, height, width) or s.dtype != dtype:
             return None
-        if not (y.is_cpu and s.is_cpu and weight_y.is_cpu and weight_s.is_cpu and elements and scales):
+        if not elements or not scales:
             return None
         if dtype == torch.float32 and elements < _LEAST:
             if batch < 16 and torch.get_num_threads() == 1 and forward_ad._current_level < 0 and _is_slow_conv2d():
@@ -68,9 +72,12 @@ def fuse(
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return None  # the checks name what is wrong
     if not graded:
-        if not (u.requires_grad or forward_ad._current_level >= 0 or _library.is_watched((u, v))):
-            last = is_channels_last(y)
-            u, v = in_layout(u, last), in_layout(v, last)
+        # Nobody may see what the native pass does in place, nor miss it.
+        plain = type(u) is type(v) is Tensor and not _is_tracing()
+        if plain and not u.requires_grad and forward_ad._current_level < 0:
+            if outputs != inputs or not u.stride() == v.stride() == y.stride():
+                last = is_channels_last(y)
+                u, v = in_layout(u, last), in_layout(v, last)
             cpu.gate(u, v)
             return u
         v = torch.sigmoid(v)
