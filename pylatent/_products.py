@@ -17,8 +17,13 @@ def has_onednn(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 and _linear is not None and bool(torch.backends.mkldnn.enabled)
 
 
+def is_on_cpu(tensor: Tensor) -> bool:
+    """`is_cpu`, which torch 2.4 does not compile in a backward; `device` takes longer."""
+    return tensor.device.type == "cpu" if torch.compiler.is_compiling() else tensor.is_cpu
+
+
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a (m, k) times b.T (k, n), of one dtype and with any strides."""
-    if a.is_cpu and a.shape[1] and has_onednn(a.dtype):
+    if is_on_cpu(a) and a.shape[1] and has_onednn(a.dtype):
         return _linear.default(a, b, None, "none", [], None)  # type: ignore[union-attr]  # has_onednn
     return a @ b.t()

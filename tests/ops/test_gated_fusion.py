@@ -47,13 +47,13 @@ def in_double(inputs):
     return [None if t is None else t.detach().cpu().double().requires_grad_() for t in inputs]
 
 
-def check(inputs):
+def check(inputs, fuse=gated_fusion):
     """Forward, with and without what the backward pass needs, and all gradients against the float64 reference."""
     mine, exact = with_gradients(inputs), in_double(inputs)
     expected = gated_fusion_reference(*exact)
     with torch.no_grad():
-        alone = gated_fusion(*inputs, backend="native")
-    out = gated_fusion(*mine, backend="native")
+        alone = fuse(*inputs, backend="native")
+    out = fuse(*mine, backend="native")
     assert out.dtype == inputs[0].dtype
     grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(7)).to(out.device, out.dtype)
     out.backward(grad)
@@ -196,6 +196,18 @@ def test_compile_with_dynamic_shapes(device):
         expected.sum().backward()
         for name, a, b in zip(NAMES, mine, eager, strict=True):
             torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("batch", "dtype", "layout"),
+    [(1, torch.float32, "nchw"), (2, torch.float32, "nhwc"), (2, torch.bfloat16, "nchw")],
+    ids=str,
+)
+def test_every_product_of_the_backward_is_traced(device, batch, dtype, layout):
+    """By the tracer, which is what refuses; the test above compiles."""
+    torch.compiler.reset()  # it makes so many versions of a function and no more
+    traced = torch.compile(gated_fusion, fullgraph=True, backend="aot_eager")
+    check(tensors(device, (batch, 12, 8, 20, 4, 6), dtype, layout), traced)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

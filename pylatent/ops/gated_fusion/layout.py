@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pylatent._products import product
+from pylatent._products import is_on_cpu, product
 
 HALF_DTYPES = (torch.float16, torch.bfloat16)
 
@@ -58,8 +58,7 @@ def weight_gradient(grad: Tensor, x: Tensor, channels_last: bool) -> Tensor:
     if grad.shape[0] == 1:
         pixels = x.shape[2] * x.shape[3]
         return product(grad.view(grad.shape[1], pixels), x.view(x.shape[1], pixels))
-    # One sum, rounded once, and not one a picture; torch 2.4 compiles no `is_cpu` in a backward.
-    if grad.dtype in HALF_DTYPES and grad.device.type == "cpu":
+    if is_on_cpu(grad) and grad.dtype in HALF_DTYPES:  # one sum, rounded once, and not one a picture
         return product(grad.transpose(0, 1).flatten(1), x.transpose(0, 1).flatten(1))
     return torch.bmm(grad.flatten(2), x.flatten(2).mT).sum(0)
 

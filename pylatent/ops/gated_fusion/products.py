@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pylatent import _library
-from pylatent._products import has_onednn, product
+from pylatent._products import has_onednn, is_on_cpu, product
 from pylatent.ops.gated_fusion import layout as layout
 from pylatent.ops.gated_fusion.layout import empty_output, in_layout, pixel_rows
 
@@ -109,7 +109,7 @@ def library_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool], channels_last: bool
 ) -> Gradients:
     """By the products that torch.compile can trace."""
-    if (channels_last or x.shape[0] == 1) and not (x.is_cpu and has_onednn(x.dtype)):
+    if (channels_last or x.shape[0] == 1) and not (is_on_cpu(x) and has_onednn(x.dtype)):
         return matrix_gradients(grad, x, weight, needs, channels_last)
     to_x = layout.convolve(grad, weight.flatten(1).t(), channels_last) if needs[0] else None
     return to_x, layout.weight_gradient(grad, x, channels_last).view(weight.shape) if needs[1] else None
