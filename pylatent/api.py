@@ -17,7 +17,7 @@ from pylatent._threads import for_pixels, using
 from pylatent.coding.container import HASH_BYTES, LatFile
 from pylatent.correction import check_defines_pixels, check_max_error, corrected
 from pylatent.errors import MismatchError
-from pylatent.high_quality import completed
+from pylatent.high_quality import completed, compressed
 from pylatent.rate_control import search_target
 from pylatent.refine.plan import Plan
 from pylatent.verify import verified
@@ -97,11 +97,14 @@ def compress(
             x = (x.float().div_(255) if x.dtype == torch.uint8 else x.float())[None]
         plan = (Plan(steps=refine) if refine else None) if isinstance(refine, int) else refine
         if target_bpp is None and target_psnr is None:
-            stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
-            if max_error is None:
-                stream = completed(stream, codec, pixels)
+            if plan is None and max_error is None:
+                (stream,) = compressed(codec, x, quality, [pixels])
             else:
-                stream = corrected(stream, codec, x[0], max_error)
+                stream = codec.compress(x, quality)[0] if plan is None else plan.compress(codec, x, quality)
+                if max_error is None:
+                    stream = completed(stream, codec, pixels)
+                else:
+                    stream = corrected(stream, codec, x[0], max_error)
             data = LatFile(codec.name, model_hash, stream).to_bytes()
             return verified(data, codec, x[0]) if verify else data
         if codec.qualities is None and plan is None:

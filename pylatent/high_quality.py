@@ -8,6 +8,7 @@ residual has still more PSNR for its bits (`pylatent.rate_control` makes use of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,15 +36,29 @@ def residual_step(codec: Codec, quality: float | None) -> int | None:
     return max(round(_FIRST_STEP * 2 ** (-beyond / _PER_HALVING)), SMALLEST_STEP) if beyond > 0 else None
 
 
-def completed(stream: Bitstream, codec: Codec, original: Tensor) -> Bitstream:
+def compressed(
+    codec: Codec, x: Tensor, quality: float | None, originals: Sequence[Tensor], *, threads: int | None = None
+) -> list[Bitstream]:
+    """Pixels (B, 3, H, W) in [0, 1] -> what `Codec.compress` and then `completed` make of them; nothing is decoded for
+    a residual. originals: the same pictures, each as `completed` takes it."""
+    if residual_step(codec, codec.default_quality if quality is None else quality) is None:
+        streams = codec.compress(x, quality, threads=threads)
+        return [completed(stream, codec, original) for stream, original in zip(streams, originals, strict=True)]
+    streams, latents = codec.encode_and_decode(codec.analyses(x)(quality), threads=threads)
+    hats = codec.synthesize_bytes(latents)
+    each = zip(streams, originals, hats, strict=True)
+    return [completed(stream, codec, original, hat) for stream, original, hat in each]
+
+
+def completed(stream: Bitstream, codec: Codec, original: Tensor, hat: Tensor | None = None) -> Bitstream:
     """What the networks made of a picture, with the residual of its quality, or of `bounded` where it falls apart.
 
-    original: (3, H, W), uint8 or in [0, 1].
+    original: (3, H, W), uint8 or in [0, 1]. hat: what the stream decodes to, where that is known.
     """
     step = residual_step(codec, stream.quality)
     if step is None:
         return bounded(stream, codec, original)
-    hat, wanted = codec.decompress_bytes([stream])[0].cpu(), in_bytes(original)
+    hat, wanted = (codec.decompress_bytes([stream])[0] if hat is None else hat).cpu(), in_bytes(original)
     section, shown = encode_coefficients(wanted, hat, step)
     if psnr(wanted, shown) < LOWEST_PSNR or len(section) >= wanted.numel():  # more than the pixels themselves
         return bounded(stream, codec, original)

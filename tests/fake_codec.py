@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -24,12 +25,28 @@ class FakeCodec:
     def fingerprint(self) -> bytes:
         return hashlib.sha256(self.name.encode()).digest()
 
-    def compress(self, x: torch.Tensor, quality: float | None = None) -> list[Bitstream]:
+    def compress(
+        self, x: torch.Tensor, quality: float | None = None, *, threads: int | None = None
+    ) -> list[Bitstream]:
         assert x.dtype == torch.float32
         self.calls += 1
         if self.qualities is not None:
             quality = round((4 if quality is None else quality) * 64) / 64
         return [self._compress_one(picture, quality) for picture in x]
+
+    # Latents are streams already.
+
+    def analyses(self, x: torch.Tensor) -> Callable[[float | None], list[Bitstream]]:
+        return lambda quality: self.compress(x, quality)
+
+    def encode(self, latents: list[Bitstream]) -> list[Bitstream]:
+        return latents
+
+    def as_coded(self, latents: list[Bitstream]) -> list[Bitstream]:
+        return latents
+
+    def synthesize(self, latents: list[Bitstream]) -> torch.Tensor:
+        return self.decompress(latents)
 
     def check_receiver(self, receiver: str) -> None:
         assert receiver in ("full", "light")

@@ -50,6 +50,7 @@ def test_every_way_to_code_gives_the_same_file(codec):
     assert (stream.quality, stream.residual_step) == (3.0, 400 / 8)
     plain = codec.compress(PHOTO[None] / 255, 3.0)[0]
     assert replace(stream, residual=None) == plain
+    assert completed(plain, codec, PHOTO) == stream
     photo = (Source("photo", None, "photo.png"), PHOTO)
     assert [record.stream for record in _encode(codec, [photo, photo], 3.0, [])] == [stream, stream]
     trip = round_trip(codec, PHOTO, 3.0)

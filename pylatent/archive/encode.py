@@ -19,7 +19,7 @@ from pylatent.archive.sources import Source, SourceReader
 from pylatent.codecs.base import Codec
 from pylatent.coding.container import HASH_BYTES, MAGIC, LatFile
 from pylatent.errors import MismatchError
-from pylatent.high_quality import completed
+from pylatent.high_quality import compressed
 
 # Pictures of one size are coded together up to so many pixels; beyond, that gains nothing.
 _BATCH_PIXELS = 1 << 16
@@ -152,8 +152,7 @@ def _encode(
     """The records of pictures of one size; where the batch fails, its pictures are tried one by one."""
     try:
         x = torch.stack([pixels for _, pixels in batch]).to(codec.device).float().div_(255)
-        streams = codec.compress(x, quality, threads=1)
-        streams = [completed(stream, codec, pixels) for stream, (_, pixels) in zip(streams, batch, strict=True)]
+        streams = compressed(codec, x, quality, [pixels for _, pixels in batch], threads=1)
     except Exception as error:
         if len(batch) == 1:
             failures.append((batch[0][0].key, _reason(batch[0][0], error)))

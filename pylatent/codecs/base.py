@@ -24,7 +24,7 @@ from pylatent.codecs.latents import CodecOutput, Latents, Rated
 from pylatent.codecs.pixel_crc import check_pixel_crcs
 from pylatent.codecs.pretrained import Pretrained
 from pylatent.codecs.rounding import Rounding, mixed, nearest
-from pylatent.codecs.streams import as_coded, decode, encode
+from pylatent.codecs.streams import as_coded, decode, encode, encode_and_decode
 from pylatent.codecs.tables import CodingTables
 from pylatent.codecs.walk import quantize
 from pylatent.codecs.witness import Stamp, stamp
@@ -119,6 +119,15 @@ class Codec(Pretrained, CodecDefinition):
         check_latents(latents)
         with self._for_coding(len(latents), latents.size):
             return encode(self, latents, threads)
+
+    def encode_and_decode(self, latents: Latents, *, threads: int | None = None) -> tuple[list[Bitstream], Latents]:
+        """What `encode` returns, and the values that `decode` makes of it, without means and scales; sooner than both.
+
+        Raises as `encode`.
+        """
+        check_latents(latents)
+        with self._for_coding(len(latents), latents.size):
+            return encode_and_decode(self, latents, threads)
 
     def decode(self, streams: Sequence[Bitstream], *, threads: int | None = None) -> Latents:
         """Bitstreams (pictures of one size) -> quantised latents with means and scales; no pixels are computed.

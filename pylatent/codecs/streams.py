@@ -32,6 +32,22 @@ _SLACK_BITS = 64  # of a section, when its length is held against the symbols th
 @torch.no_grad()
 def encode(codec: CodecDefinition, latents: Latents, threads: int | None = None) -> list[Bitstream]:
     """Unquantised latents -> one Bitstream per picture. Raises ValueError for latents that cannot be coded."""
+    streams, walk = _encode(codec, latents, threads)
+    walk.end()
+    return streams
+
+
+@torch.no_grad()
+def encode_and_decode(
+    codec: CodecDefinition, latents: Latents, threads: int | None = None
+) -> tuple[list[Bitstream], Latents]:
+    """What `encode` returns, and what `decode` makes of it, without means and scales."""
+    streams, walk = _encode(codec, latents, threads)
+    with torch.autocast(latents.y.device.type, enabled=False):
+        return streams, walk.latents(latents.quality, parameters=False)
+
+
+def _encode(codec: CodecDefinition, latents: Latents, threads: int | None) -> tuple[list[Bitstream], Walk]:
     _check_latents(codec, latents)
     sections: list[list[bytes]] = [[] for _ in range(len(latents))]
     crcs = [0] * len(latents)
@@ -46,12 +62,13 @@ def encode(codec: CodecDefinition, latents: Latents, threads: int | None = None)
         return symbols
 
     with torch.autocast(latents.y.device.type, enabled=False):
-        Walk(codec, over(codec, latents, codec.exact), take).end()
+        walk = Walk(codec, over(codec, latents, codec.exact), take)
     qualities = latents.quality or (None,) * len(latents)
-    return [
+    streams = [
         Bitstream(latents.size, quality, tuple(parts), crc, codec.exact)
         for quality, parts, crc in zip(qualities, sections, crcs, strict=True)
     ]
+    return streams, walk
 
 
 @torch.no_grad()

@@ -20,9 +20,14 @@ def same(a, b):
 @torch.no_grad()
 def test_decode_returns_what_encode_quantised(any_codec, size):
     latents = any_codec.analyze(picture(*size))
-    decoded = any_codec.decode(any_codec.encode(latents))
+    streams = any_codec.encode(latents)
+    decoded = any_codec.decode(streams)
     expected = any_codec.as_coded(latents)
     assert same(decoded, expected)
+    both = any_codec.encode_and_decode(latents)
+    assert both[0] == streams
+    assert same(both[1], decoded)
+    assert (both[1].size, both[1].quality, both[1].means) == (size, latents.quality, None)
     assert decoded.size == size
     assert decoded.quality == latents.quality
     assert torch.equal(decoded.means[0], expected.means[0])
