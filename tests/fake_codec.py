@@ -25,9 +25,7 @@ class FakeCodec:
     def fingerprint(self) -> bytes:
         return hashlib.sha256(self.name.encode()).digest()
 
-    def compress(
-        self, x: torch.Tensor, quality: float | None = None, *, threads: int | None = None
-    ) -> list[Bitstream]:
+    def compress(self, x: torch.Tensor, quality: float | None = None, *, threads: int | None = None) -> list[Bitstream]:
         assert x.dtype == torch.float32
         self.calls += 1
         if self.qualities is not None:

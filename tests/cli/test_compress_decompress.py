@@ -214,7 +214,7 @@ def test_failures_say_one_line_and_leave_nothing(folder, capsys, arguments, code
 
 
 def test_interruption(folder, capsys, monkeypatch):
-    def interrupted(self, x, quality=None):
+    def interrupted(self, x, quality=None, *, threads=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FakeCodec, "compress", interrupted)
@@ -224,7 +224,7 @@ def test_interruption(folder, capsys, monkeypatch):
 
 
 def test_a_defect_is_one_line_too(folder, capsys, monkeypatch):
-    def broken(self, x, quality=None):
+    def broken(self, x, quality=None, *, threads=None):
         raise RuntimeError("wires crossed")
 
     monkeypatch.setattr(FakeCodec, "compress", broken)

@@ -170,7 +170,7 @@ def test_out_of_memory_says_what_to_do(folder, capsys, monkeypatch):  # noqa: F8
     for text, message in texts.items():
         kind = type("OutOfMemoryError", (RuntimeError,), {}) if "CUDA" in text else RuntimeError
 
-        def broken(self, x, quality=None, kind=kind, text=text):
+        def broken(self, x, quality=None, *, threads=None, kind=kind, text=text):
             raise kind(text)
 
         monkeypatch.setattr(FakeCodec, "compress", broken)
