@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 
 def check_quality(model: str, qualities: tuple[float, float] | None, quality: float | None) -> None:
-    """Raises ValueError unless a model with this range of qualities (None: a fixed rate) can code at `quality`.
+    """Raises ValueError unless a model with this range of qualities (None: a fixed rate) can code at `quality`,
+    TypeError if that is no number.
 
     None is always right: it stands for the model's own.
     """
     if quality is None:
         return
+    if not isinstance(quality, Real):
+        raise TypeError(f"the quality must be a number, got {quality!r}")
     if qualities is None:
         raise ValueError(f"model {model} has one fixed rate: no quality can be given")
     lowest, highest = qualities

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pylatent._quality import check_quality
 from pylatent.correction import LOWEST_PSNR, bounded, in_bytes
 from pylatent.evaluation.distortion import psnr
 from pylatent.transform_residual import SMALLEST_STEP, encode_coefficients
@@ -40,7 +41,8 @@ def compressed(
     codec: Codec, x: Tensor, quality: float | None, originals: Sequence[Tensor], *, threads: int | None = None
 ) -> list[Bitstream]:
     """Pixels (B, 3, H, W) in [0, 1] -> what `Codec.compress` and then `completed` make of them; nothing is decoded for
-    a residual. originals: the same pictures, each as `completed` takes it."""
+    a residual. originals: the same pictures, each as `completed` takes it. Raises as `check_quality` first of all."""
+    check_quality(codec.name, codec.qualities, quality)
     if residual_step(codec, codec.default_quality if quality is None else quality) is None:
         streams = codec.compress(x, quality, threads=threads)
         return [completed(stream, codec, original) for stream, original in zip(streams, originals, strict=True)]

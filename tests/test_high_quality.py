@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hostile_pictures import hostile_pictures
@@ -43,6 +44,19 @@ def test_not_without_defined_pixels_or_weights(codec):
 def test_the_shipped_model():
     found = [residual_step(zoo.shared("default"), float(quality)) for quality in range(1, 9)]
     assert found == [None] * 5 + [400, 283, 200]
+
+
+def test_a_wrong_quality_is_named_before_anything_is_computed(codec, monkeypatch):
+    expected = pylatent.compress(PHOTO, model=codec, quality=2.5)
+    assert pylatent.compress(PHOTO, model=codec, quality=np.float32(2.5)) == expected
+    monkeypatch.setattr(type(codec), "analyses", None)
+    monkeypatch.setattr(type(codec), "compress", None)
+    for wrong in ("3", [3.0]):
+        with pytest.raises(TypeError, match="quality must be a number, got"):
+            pylatent.compress(PHOTO, model=codec, quality=wrong)
+    for wrong in (0, 9, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="quality must be from 1 to 3"):
+            pylatent.compress(PHOTO, model=codec, quality=wrong)
 
 
 def test_every_way_to_code_gives_the_same_file(codec):

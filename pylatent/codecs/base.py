@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -297,7 +298,7 @@ class Codec(Pretrained, CodecDefinition):
             return None
         if quality is None:
             quality = self.default_quality
-        values = [quality] * batch if isinstance(quality, int | float) else list(quality or ())
+        values = [quality] * batch if isinstance(quality, int | float | Real | str) else list(quality or ())
         if len(values) != batch:
             raise ValueError(f"`quality` must be one number or {batch} of them, got {len(values)}")
         for value in values:

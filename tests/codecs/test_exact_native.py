@@ -120,6 +120,16 @@ def test_weights_at_the_limit_of_16_bits():
             same([layer(weight, padding=1)], values)
 
 
+@pytest.mark.parametrize("large", [1, 10, 11, 32])
+def test_channels_that_leave_tiles_no_room_take_another_way(large):
+    """Of 32 channels, each of which may reach 2,071 with all others: so many reach 7,000, which 2^29 bounds at 9.5."""
+    first = layer(1024 * torch.eye(32)[:, :, None, None], slope=10)
+    second = layer(torch.full((3, 32, 3, 3), 900), torch.tensor([5, -(1 << 18), 0]), padding=1)
+    values = torch.ones(1, 32, 6, 7).double()
+    values[:, :large] = 7000
+    same([first, second], values)
+
+
 def test_norms_at_the_limit_of_split_activations():
     for count in (63, 64, 65):  # 64 * 32767 is just below 2^21
         weight = torch.full((2, count, 1, 1), 32767)
